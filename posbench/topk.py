@@ -10,8 +10,9 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +73,14 @@ def search(
 
 def _longest(docs: Float32) -> float:
     """The largest Euclidean norm among the documents."""
-    step = max(1, _CHUNK_BYTES["cpu"] // max(1, 4 * docs.shape[1]))
-    return max(float(np.sqrt(np.einsum("ij,ij->i", part, part).max())) for part in _parts(docs, step))
+    step = max(1, (8 << 20) // max(1, 4 * docs.shape[1]))
 
+    def part(first: int) -> float:
+        rows = docs[first : first + step]
+        return float(np.sqrt(np.einsum("ij,ij->i", rows, rows).max()))
 
-def _parts(docs: Float32, step: int) -> Iterator[Float32]:
-    for first in range(0, len(docs), step):
-        yield docs[first : first + step]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return max(pool.map(part, range(0, len(docs), step)))
 
 
 def _uncertain(scores: Float32, k: int, queries: Float32, longest: float) -> Int64:
@@ -158,8 +160,20 @@ def _propose_faiss(queries: Float32, docs: Float32, wide: int, devices: Sequence
             faiss.StandardGpuResources(), queries, np.ascontiguousarray(docs), wide, metric=faiss.METRIC_INNER_PRODUCT
         )
     else:
-        scores, near = faiss.knn(queries, np.ascontiguousarray(docs), wide, metric=faiss.METRIC_INNER_PRODUCT)
+        with _faiss_blocks(faiss.cvar):
+            scores, near = faiss.knn(queries, np.ascontiguousarray(docs), wide, metric=faiss.METRIC_INNER_PRODUCT)
     return near.astype(np.int32), scores
+
+
+@contextmanager
+def _faiss_blocks(settings: Any) -> Iterator[None]:
+    """Larger blocks of documents than faiss takes by itself: a tenth quicker, in 32 MiB (its settings are global)."""
+    before = settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs
+    settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs = 1024, 8192
+    try:
+        yield
+    finally:
+        settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs = before
 
 
 def _rescore(queries: Float32, docs: Float32, near: Int32) -> Float32:
@@ -167,9 +181,11 @@ def _rescore(queries: Float32, docs: Float32, near: Int32) -> Float32:
     scores = np.empty(near.shape, np.float32)
 
     def block(first: int) -> None:
-        products = np.empty((near.shape[1], docs.shape[1]))
+        found = np.empty((near.shape[1], docs.shape[1]), docs.dtype)
+        products = np.empty(found.shape)
         for row in range(first, min(first + _ROWS, len(near))):
-            scores[row] = _dots(queries[row], docs[near[row]], products)
+            np.take(docs, near[row], axis=0, out=found, mode="clip")  # no index is out of range; "raise" would copy
+            scores[row] = _dots(queries[row], found, products)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(block, range(0, len(near), _ROWS)))
