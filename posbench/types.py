@@ -54,7 +54,8 @@ class Qrels:
     """Judgements as a sparse matrix, row by row.
 
     ``indptr`` int64[Q + 1]; the judged documents of query q are ``docs[indptr[q]:indptr[q + 1]]`` (int32 indices,
-    ascending) with ``grades`` (int32; above 0 is relevant, 0 and below is judged not relevant).
+    ascending) with ``grades`` (int32; above 0 is relevant, 0 and below is judged not relevant). An index at or above
+    the number of documents is a judged document that the collection lacks: no run finds it.
     """
 
     indptr: Int64

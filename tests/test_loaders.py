@@ -10,7 +10,6 @@ import pytest
 
 from posbench.errors import DataError, MissingPartError, PosbenchError, RecipeError, UsageError
 from posbench.loaders import LoadOptions, load, trec
-from posbench.types import Run, byte_order, strings
 
 TEXTS = {"a": "Bees keep honey in the comb.", "b": "A lens throws the beam seaward."}
 DROP = LoadOptions(drop_faults=True)
@@ -192,8 +191,12 @@ def test_xquad(shared, language, documents):
 
 
 def test_cacm_and_cranfield(shared):
-    cacm = only(shared / "cacm", DROP)
+    cacm = only(shared / "cacm")
     assert (len(cacm.doc_ids), len(cacm.query_ids)) == (3204, 52)
+    # As trec_eval counts: a judged document that is not there is relevant and never found.
+    assert cacm.notes["judgements_of_absent_documents"] == 55 == int((cacm.qrels.docs >= 3204).sum())
+    assert len(cacm.qrels.docs) == len((shared / "cacm" / "qrels.cacm.txt").read_text().splitlines())
+    assert only(shared / "cacm", DROP).qrels.docs.max() < 3204
     cranfield = only(shared / "cranfield", DROP)
     # The copy at hand has five foreign records at its end; two of the abstracts are empty.
     assert (len(cranfield.doc_ids), len(cranfield.query_ids)) == (1400 + 5 - 2, 225)
@@ -301,11 +304,21 @@ def test_broken_trec_files(tmp_path, change, message):
         trec.score_inputs(*files(tmp_path, **change))
 
 
-def test_a_written_run_reads_back_to_the_last_bit(tmp_path):
-    rng = np.random.default_rng(0)
-    ids = strings([f"d{n}" for n in range(50)])
-    docs = np.stack([rng.permutation(50)[:20] for _ in range(5)])
-    run = Run.ranked(docs, rng.standard_normal(docs.shape), byte_order(ids))
-    trec.write_run(tmp_path / "run", strings(list("abcde")), ids, run, "tag")
-    rows = trec.read_run(tmp_path / "run")
-    assert np.array_equal(rows.scores.astype(np.float32), run.scores.ravel())
+def test_gzipped_trec_files_read_alike(tmp_path):
+    names = dict(zip(("qrels_path", "run_path"), files(tmp_path), strict=True))
+    _, plain, _, _ = trec.score_inputs(**names)
+    for name, path in names.items():
+        names[name] = path.with_name(path.name + ".gz")
+        names[name].write_bytes(gzip.compress(path.read_bytes()))
+    _, packed, _, _ = trec.score_inputs(**names)
+    assert np.array_equal(plain.scores, packed.scores)
+    names["run_path"].write_bytes(names["run_path"].read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"r\.gz: not readable: Compressed file ended"):
+        trec.score_inputs(**names)
+
+
+def test_a_folder_with_one_parquet_file_in_squad_form(tmp_path):
+    answers = {"text": ["honey"], "answer_start": [10]}
+    row = {"id": "1", "context": TEXTS["a"], "question": "what do bees keep", "answers": answers}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "validation-00000.parquet")
+    assert only(tmp_path).evidence.start.tolist() == [10]

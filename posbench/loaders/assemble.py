@@ -1,7 +1,8 @@
 """Tables of documents, queries, judgements and spans to one Collection; the one place where faults are found.
 
 Each kind of fault (duplicate_ids, empty_texts, unknown_ids, bad_spans) is refused with the place of its first case, or
-dropped and counted in ``Collection.notes``, as recipe and caller say. All checks are vectorised.
+dropped and counted in ``Collection.notes``, as recipe and caller say. All checks are vectorised. Where unknown ids are
+to be kept, a judged document that is not there gets an index behind the last document: relevant, never found.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,7 +106,7 @@ class Faults:
         if not count:
             return ~bad
         treatment = self.treatments.get(fault, "refuse")
-        if treatment == "refuse":
+        if treatment == "refuse" or (treatment == "keep" and fault == "unknown_ids"):
             more = f" (and {count - 1} more like it)" if count > 1 else ""
             raise DataError(
                 f"{message(int(np.flatnonzero(bad)[0]))}{more}; mend the file, or drop such rows with --drop-faults "
@@ -113,6 +114,10 @@ class Faults:
             )
         self.note(fault if treatment == "drop" else f"{fault}_kept", count)
         return ~bad if treatment == "drop" else np.ones(len(bad), bool)
+
+    def keeps(self, fault: Fault) -> bool:
+        """Whether such rows are to stay."""
+        return self.treatments.get(fault) == "keep"
 
     def note(self, reason: str, count: int) -> None:
         """Counts what was left out or looks odd."""
@@ -222,6 +227,19 @@ def _known(ids: Strings, texts: _Named, faults: Faults, what: str, unknown: Call
     return index, good & ~missing
 
 
+def _with_absent(ids: Strings, docs: _Named, faults: Faults) -> tuple[Int32, Mask]:
+    """As ``_known``, but ids that are not there are numbered on from the last document, as trec_eval counts them."""
+    index = index_of(docs.kept.ids, ids)
+    dropped = index_of(docs.gone, ids) >= 0
+    faults.note("judgements_of_dropped_texts", int((dropped & (index < 0)).sum()))
+    absent = (index < 0) & ~dropped
+    faults.note("judgements_of_absent_documents", int(absent.sum()))
+    names = ids.filter(pa.array(absent)).dictionary_encode()
+    index = index.copy()
+    index[absent] = len(docs.kept.ids) + names.indices.to_numpy()
+    return index, ~(dropped & (index < 0))
+
+
 def _judged(rows: Judgements, queries: _Named, docs: _Named, faults: Faults) -> tuple[Int64, Int64, Int32]:
     """Aligned query indices, document indices and grades of the judgements that stay."""
 
@@ -242,7 +260,10 @@ def _judged(rows: Judgements, queries: _Named, docs: _Named, faults: Faults) -> 
     at = np.flatnonzero(keep)
     part = strings(rows.docs.take(pa.array(at)))
     lost = unknown(rows.doc_column, rows.docs, "document")
-    doc, stay = _known(part, docs, faults, "judgements", lambda row: lost(int(at[row])))
+    if faults.keeps("unknown_ids"):
+        doc, stay = _with_absent(part, docs, faults)
+    else:
+        doc, stay = _known(part, docs, faults, "judgements", lambda row: lost(int(at[row])))
     at, doc = at[stay], doc[stay].astype(np.int64)
     pair = (query[at].astype(np.int64) << 32) + doc
     new = faults.good("duplicate_ids", _seen(pair), lambda row: again(int(at[row])))

@@ -73,6 +73,7 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
 
 def from_path(path: Path, context: Context) -> list[Collection]:
     """The collection of one file."""
+    path = _only_file(path)
     if path.suffix == ".parquet":
         if context.documents == "article":
             raise UsageError(f"{path} does not say which article a paragraph is from; use the original JSON file")
@@ -83,10 +84,15 @@ def from_path(path: Path, context: Context) -> list[Collection]:
 
 
 def recognised(path: Path) -> bool:
-    """Whether a file has this layout."""
-    if path.suffix == ".json" and path.is_file():
-        return True
-    return path.suffix == ".parquet" and path.is_file()
+    """Whether a file, or a folder with one parquet file, has this layout."""
+    file = _only_file(path)
+    return file.is_file() and file.suffix in (".json", ".parquet")
+
+
+def _only_file(path: Path) -> Path:
+    """The file itself, or the one parquet file of a folder."""
+    inside = list(path.glob("*.parquet")) if path.is_dir() else []
+    return inside[0] if len(inside) == 1 else path
 
 
 def _from_json(path: Path) -> list[_Article]:

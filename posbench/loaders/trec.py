@@ -1,6 +1,8 @@
 """TREC qrels and run files of any size, as arrays."""
 
+import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,16 +81,6 @@ def score_inputs(qrels_path: Path, run_path: Path) -> tuple[Strings, Run, Qrels,
     return query_ids, ranked, qrels, {"missing_queries": missing, "extra_queries": extra}
 
 
-def write_run(path: Path, query_ids: Strings, doc_ids: Strings, run: Run, tag: str) -> None:
-    """Writes a run file; scores with nine digits, so that no new ties arise."""
-    queries, docs = query_ids.to_pylist(), doc_ids.to_pylist()
-    with path.open("w", encoding="utf-8") as file:
-        for query, row, scores in zip(queries, run.docs.tolist(), run.scores.tolist(), strict=True):
-            for rank, (doc, score) in enumerate(zip(row, scores, strict=True), 1):
-                if doc >= 0:
-                    file.write(f"{query} Q0 {docs[doc]} {rank} {score:.9g} {tag}\n")
-
-
 def _ranked(query: Int32, doc: Int32, scores: Float64, n: int, order: Int32) -> Run:
     by_query = np.argsort(query, kind="stable")
     query, doc, scores = query[by_query], doc[by_query], scores[by_query]
@@ -102,10 +94,7 @@ def _ranked(query: Int32, doc: Int32, scores: Float64, n: int, order: Int32) -> 
 
 def _columns(path: Path, names: tuple[str, ...]) -> pa.Table:
     """White-space separated columns as strings; pyarrow's reader wants single separators."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: not readable: {error.strerror or error}") from error
+    data = _bytes(path)
     if not data.strip():
         raise DataError(f"{path}: empty; expected lines of {len(names)} columns ({', '.join(names)})")
     data = data.replace(b"\t", b" ").replace(b"\r", b"")
@@ -120,6 +109,14 @@ def _columns(path: Path, names: tuple[str, ...]) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise DataError(_complaint(path, data, names)) from error
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file, unpacked where it is gzipped."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not readable: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _complaint(path: Path, data: bytes, names: tuple[str, ...]) -> str:
@@ -150,7 +147,7 @@ def _numbers(path: Path, column: pa.ChunkedArray, name: str, kind: pa.DataType, 
 
 def _line(path: Path, row: int) -> int:
     """The number of the line that holds a row; blank lines are no rows."""
-    lines = (number for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip())
+    lines = (number for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip())
     return next(number for place, number in enumerate(lines) if place == row)
 
 

@@ -38,7 +38,9 @@ def from_path(path: Path, context: Context) -> list[Collection]:
     """The collection of a folder."""
     topics, numbered = _topics(path)
     docs, judged = _documents(path), _judgements(path, numbered)
-    return [assemble(context.keeping("empty_texts"), docs, topics, judged, only_judged=True)]
+    # As trec_eval does: a judged document that is not in the collection counts as relevant, and no run finds it.
+    lenient = context.keeping("empty_texts").keeping("unknown_ids")
+    return [assemble(lenient, docs, topics, judged, only_judged=True)]
 
 
 def recognised(path: Path) -> bool:

@@ -21,7 +21,7 @@ from posbench.store import Cache
 from posbench.types import Collection, Float32, Int32, Progress, Run, Strings, no_progress, texts_hash
 
 SHARD_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 21}  # what an interrupted run loses at most: seconds
-BATCH_TOKENS = {"cpu": 4096, "cuda": 1 << 16}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
 _NUMBERS_FROM = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
 
