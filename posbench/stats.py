@@ -1,6 +1,6 @@
 """Resampling: cluster bootstrap intervals for anything that is a function of per-query values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,10 @@ def clusters_of(qrels: Qrels) -> tuple[Int64, str]:
 def resamples(
     clusters: Int64, strata: Int64 | None = None, *, replicates: int = REPLICATES, seed: int = 0
 ) -> Iterator[NDArray[np.float32]]:
-    """How often each cluster is drawn: blocks float32[r, C] whose rows add up to ``replicates``.
+    """How much each cluster counts: blocks float32[r, C] whose rows add up to ``replicates``.
 
-    Clusters are drawn with replacement, as many as there are, within each stratum.
+    Within each stratum of n clusters n - 1 are drawn with replacement and count n / (n - 1) each (Rao and Wu 1988), so
+    that small strata do not make intervals too narrow; a cluster that is alone in its stratum always counts 1.
 
     Args:
         clusters: int64[Q], the cluster of each query, 0..C-1.
@@ -58,16 +59,17 @@ def resamples(
     order = np.argsort(stratum, kind="stable")
     sizes = np.bincount(stratum)
     sizes = sizes[sizes > 0]
-    low = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    width = np.repeat(sizes, sizes)
+    draws = np.maximum(sizes - 1, 1)
+    low, width = np.repeat(np.cumsum(sizes) - sizes, draws), np.repeat(sizes, draws)
+    worth = np.repeat(sizes / draws, sizes).astype(np.float32)
     step = max(1, _CELLS // max(1, n))
     for first in range(0, replicates, step):
         rows = min(step, replicates - first)
-        drawn = low + (rng.random((rows, n)) * width).astype(np.int64)
+        drawn = low + (rng.random((rows, len(low))) * width).astype(np.int64)
         drawn += np.arange(rows)[:, None] * n
         counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
         by_cluster = np.empty((rows, n), np.float32)
-        by_cluster[:, order] = counts
+        by_cluster[:, order] = counts * worth
         yield by_cluster
 
 
@@ -122,3 +124,24 @@ def replicate_means(
         total, size = weight.astype(np.float64) @ sums, weight.astype(np.float64) @ counts
         blocks.append(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
     return np.concatenate(blocks) if blocks else np.empty((0, values.shape[1]))
+
+
+def replicate_sums(
+    values: Float64, clusters: Int64, strata: Int64 | None = None, *, replicates: int = REPLICATES, seed: int = 0
+) -> Float64:
+    """The sum of each column in each resample: float64[B, M]."""
+    n = int(clusters.max(initial=-1)) + 1
+    sums = np.stack([np.bincount(clusters, column, n) for column in values.T], axis=1)
+    return np.concatenate(
+        [w.astype(np.float64) @ sums for w in resamples(clusters, strata, replicates=replicates, seed=seed)]
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's corrected p-values (1979), in the order given: each at least as large as those before it in rank."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = worst
+    return corrected

@@ -87,18 +87,19 @@ def test_position_report_shows_a_planted_bias_and_its_counts():
     assert sum(cell["queries"] for cell in parts) == found["queries"] == 3000
     assert all(cell["interval"][0] <= cell["mean"] <= cell["interval"][1] for cell in parts)
     assert found["official"]["PSI"] > 0.9
-    assert found["psi_of_no_bias"] < 0.2
+    assert found["tests"]["psi"]["all"]["null_mean"] < 0.2
+    assert found["tests"]["shape"] == "primacy"
     low, high = found["official_intervals"]["nDCG@10"]
     assert low < 0.5 < high
 
 
-def test_psi_of_no_bias_is_what_the_literature_simulated():
+def test_the_null_of_psi_is_what_the_literature_simulated():
     """About .13 at 300 queries a bin and a mean of .6 (one-positive nDCG@10)."""
     rng = np.random.default_rng(0)
     n = 6000
     score = np.where(rng.random(n) < 0.78, 1 / np.log2(1 + rng.choice([1, 2, 3, 5], n, p=[0.6, 0.2, 0.1, 0.1])), 0)
     found = bias.position_report(report(score, rng.random(n), np.full(n, 600)), "nDCG@10")
-    assert 0.08 < found["psi_of_no_bias"] < 0.18
+    assert 0.08 < found["tests"]["psi"]["all"]["null_mean"] < 0.18
 
 
 def test_too_few_queries_are_withheld():

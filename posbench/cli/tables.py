@@ -12,7 +12,6 @@ from posbench.bias import LENGTH_NAMES, LENGTHS, MIN_QUERIES
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LABEL = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
 _WIDTH = 110  # columns where standard output is no terminal
-_NOISY = 300  # queries a bin; below, twenty noisy means make a large PSI of no bias at all
 
 
 def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
@@ -59,12 +58,10 @@ def _print_bias(console: Console, report: Mapping[str, Any]) -> None:
     console.print(_positions(report))
     console.print()
     console.print(_official(report))
-    if report["typical_bin"] < _NOISY:
-        console.print(
-            f"PSI here: {report['position_bins']} bins of about {report['typical_bin']} queries; "
-            f"scores shuffled over positions would give {report['psi_of_no_bias']:.2f}, so judge by the table above",
-            markup=False,
-        )
+    console.print()
+    console.print(_tests(report["tests"]))
+    for sentence in report["verdict"]:
+        console.print(f"- {sentence}", markup=False)
     if report["without_evidence"]:
         console.print(f"{report['without_evidence']:,} queries without one known evidence are left out of these tables")
 
@@ -98,8 +95,28 @@ def _official(report: Mapping[str, Any]) -> Table:
     for name in (report["measure"], "PSI"):
         keys = [name, *(f"{name}({bucket})" for bucket in LENGTHS)]
         table.add_row(name, *(_figure(values[key]) for key in keys))
-        table.add_row("", *(_interval(intervals[key]) for key in keys))
+        if name in intervals:
+            table.add_row("", *(_interval(intervals[key]) for key in keys))
     return table
+
+
+def _tests(tests: Mapping[str, Any]) -> Table:
+    """PSI against noise and the signed index, by length; "-" where there are too few queries."""
+    groups = ("all", *LENGTHS)
+    table = _table("bias told from noise", *(_LABEL[name] for name in groups))
+    psi, signed = tests["psi"], tests["signed"]
+    table.add_row("PSI that noise alone gives", *(_part(psi[name], "null_mean", ".3f") for name in groups))
+    table.add_row("PSI without noise", *(_part(psi[name], "debiased", "+.3f") for name in groups))
+    table.add_row("", *(_interval(psi[name] and psi[name]["interval"]) for name in groups))
+    table.add_row("p (Holm)", *(_part(psi[name], "p_holm", ".3f") for name in groups))
+    table.add_row("signed index", *(_part(signed[name], "value", "+.3f") for name in groups))
+    table.add_row("", *(_interval(signed[name] and signed[name]["interval"]) for name in groups))
+    table.add_row("p (Holm)", *(_part(signed[name], "p_holm", ".3f") for name in groups))
+    return table
+
+
+def _part(figure: Mapping[str, Any] | None, key: str, form: str) -> str:
+    return "-" if figure is None else format(figure[key], form)
 
 
 def _truncation(audit: Mapping[str, Any]) -> str:

@@ -1,0 +1,153 @@
+"""Everything about position that an evaluation shows, as one JSON-serialisable dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from posbench import stats
+from posbench.bias import controls, inference, offsets, posir
+from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
+from posbench.bias.shuffle import SHUFFLES
+from posbench.types import Report
+
+CONTROLS = ("span", "bm25")
+"""The controls that a report may hold, each as columns named ``<measure>:<control>``."""
+
+
+def position_report(
+    report: Report, measure: str, *, seed: int = 0, bins: int = 5, shuffles: int = SHUFFLES
+) -> dict[str, Any] | None:
+    """The analysis of one ranker's scores, or None for a collection without evidence.
+
+    Returns:
+        ``official`` (the paper's columns) and ``official_intervals`` (of its means); ``smallest_bin`` and
+        ``typical_bin`` (queries in the paper's 20 bins); ``cells`` (length, low, high, queries, mean, interval; mean
+        None where too few); ``tests`` (``inference.analyse``); ``offsets`` (``offsets.offsets``); ``visible``, the
+        tests of the evidence before the cut, where a truncation is found; ``within_documents``; ``controlled``, the
+        tests with difficulty taken out, where the report has controls; ``verdict``, plain sentences.
+    """
+    found = placed(report, measure)
+    if found is None:
+        return None
+    counts = posir.cell_counts(found)[0]
+    whole: dict[str, Any] = {
+        "measure": measure,
+        "queries": len(found.score),
+        "without_evidence": len(report.queries) - len(found.score),
+        "official": posir.columns(found, measure),
+        "official_intervals": posir.intervals(found, measure, seed),
+        "smallest_bin": int(counts[counts > 0].min()),
+        "typical_bin": int(np.median(counts[counts > 0])),
+        "position_bins": posir.POSITION_BINS,
+        "cells": _cells(found, bins, seed),
+        "tests": inference.analyse(found, seed=seed, shuffles=shuffles),
+        "offsets": offsets.offsets(found, seed=seed, shuffles=shuffles),
+        "within_documents": controls.within_documents(found, seed=seed, shuffles=shuffles),
+    }
+    whole["visible"] = _visible(found, whole["offsets"], seed, shuffles)
+    whole["controlled"] = _controlled(report, measure, found, seed, shuffles)
+    whole["verdict"] = verdict(whole)
+    return whole
+
+
+def _visible(found: Placed, view: Mapping[str, Any] | None, seed: int, shuffles: int) -> dict[str, Any] | None:
+    """The tests of queries whose evidence stands before the cut."""
+    if view is None or view["cut"]["called"] != "truncation":
+        return None
+    before = found.take(found.offset <= view["cut"]["tokens"])
+    return {"queries": len(before.score), **inference.analyse(before, seed=seed, shuffles=shuffles)}
+
+
+def _controlled(report: Report, measure: str, found: Placed, seed: int, shuffles: int) -> dict[str, Any] | None:
+    """The tests of scores less the difficulty that controls show."""
+    keep = known_places(report)
+    names = [name for name in CONTROLS if f"{measure}:{name}" in report.queries.column_names]
+    columns = {name: report.queries[f"{measure}:{name}"].to_numpy()[keep].astype(np.float64) for name in names}
+    columns = {name: values for name, values in columns.items() if not np.isnan(values).any()}
+    if not columns:
+        return None
+    left, taken = controls.adjusted(found, columns)
+    tests = inference.analyse(left, seed=seed, shuffles=shuffles)
+    profile = {name: _profile(values, found, seed) for name, values in columns.items()}
+    figures = {key: tests[key] for key in ("signed", "edges", "shape")}
+    return {"controls": list(columns), "taken": taken, "means": profile, **figures}
+
+
+def _profile(values: Any, found: Placed, seed: int) -> list[dict[str, Any]]:
+    """A control's own means by fifths of position."""
+    control = Placed(values, found.relative, found.tokens, found.cluster, found.stratum)
+    return [cell for cell in _cells(control, 5, seed) if cell["length"] == "all" and not cell["whole"]]
+
+
+def _cells(queries: Placed, bins: int, seed: int) -> list[dict[str, Any]]:
+    """Means by length (all, then each bucket that occurs) x position, position 'all' first."""
+    place, length = queries.bins(bins), queries.length
+    everything = np.ones(len(place), bool)
+    rows: list[tuple[str, Any]] = [("all", everything)]
+    rows += [(name, length == k) for k, name in enumerate(LENGTHS) if (length == k).any()]
+    columns = [(-1, everything)] + [(b, place == b) for b in range(bins)]
+    members = [(name, b, row & column) for name, row in rows for b, column in columns]
+    values = np.stack([np.where(member, queries.score, np.nan) for _, _, member in members], axis=1)
+    low, high = stats.mean_intervals(values, queries.cluster, queries.stratum, seed=seed)
+    cells = []
+    for i, (name, b, member) in enumerate(members):
+        n = int(member.sum())
+        enough = n >= MIN_QUERIES
+        edges: Mapping[str, float] = {"low": max(b, 0) / bins, "high": (b + 1) / bins if b >= 0 else 1.0}
+        mean = float(queries.score[member].mean()) if enough else None
+        interval = [float(low[i]), float(high[i])] if enough else None
+        cells.append({"length": name, **edges, "whole": b < 0, "queries": n, "mean": mean, "interval": interval})
+    return cells
+
+
+_SHAPES = {
+    "flat": "no bias that matters: scores do not depend on the place of the evidence",
+    "primacy": "primacy: evidence near the start is found better",
+    "recency": "recency: evidence near the end is found better",
+    "middle": "evidence in the middle is found better than at the edges",
+    "edges": "evidence at the edges is found better than in the middle",
+    "undecided": "undecided: too few queries to tell a bias from none",
+}
+CONFOUNDED = (
+    "questions about one place may be harder for every ranker, and this analysis cannot tell that from bias; "
+    "controls (posbench eval --controls) or composed documents (posbench compose) can"
+)
+
+
+def verdict(whole: Mapping[str, Any]) -> list[str]:
+    """What the figures say, in plain sentences."""
+    tests, cut = whole["tests"], (whole["offsets"] or {}).get("cut")
+    sentences = []
+    if cut and cut["called"] == "truncation":
+        after = "few" if cut["after"] is None else f"{cut['after']:.2f}"
+        before = "few" if cut["before"] is None else f"{cut['before']:.2f}"
+        sentences.append(
+            f"truncation: scores fall at about {cut['tokens']:,} tokens from the start, from {before} to {after} in "
+            "documents longer than that"
+        )
+        sentences.append(f"before the cut: {_SHAPES[whole['visible']['shape']]}{_index(whole['visible'])}")
+    else:
+        sentences.append(f"{_SHAPES[tests['shape']]}{_index(tests)}")
+        if cut and cut["called"] == "undecided" and tests["shape"] == "primacy":
+            sentences.append(f"a cut at about {cut['tokens']:,} tokens would explain it about as well")
+    length = tests["length"]
+    if length and length["p"] < 0.05 and not whole["visible"]:
+        sentences.append(
+            f"the longer the document, the more toward {length['toward_with_length']} (p {length['p']:.3f})"
+        )
+    controlled = whole["controlled"]
+    if controlled:
+        names = " and ".join(controlled["controls"])
+        sentences.append(f"with difficulty by {names} taken out: {_SHAPES[controlled['shape']]}{_index(controlled)}")
+    elif tests["shape"] not in ("flat", "undecided"):
+        sentences.append(CONFOUNDED)
+    return sentences
+
+
+def _index(tests: Mapping[str, Any]) -> str:
+    signed = tests["signed"]["all"]
+    if signed is None:
+        return ""
+    low, high = signed["interval"]
+    return f" (signed index {signed['value']:+.3f}, {low:+.3f} to {high:+.3f}, p {signed['p']:.3f})"

@@ -1,0 +1,1 @@
+"""Studies: grids over rankers and results that produce Reports."""
