@@ -2,7 +2,7 @@
 
 from posbench.bias.placed import LENGTH_NAMES, LENGTHS, MIN_QUERIES, Placed, codes, placed, relative_position
 from posbench.bias.posir import POSITION_BINS, official
-from posbench.bias.report import position_report
+from posbench.bias.report import analysis, position_report
 
 __all__ = [
     "LENGTHS",
@@ -10,6 +10,7 @@ __all__ = [
     "MIN_QUERIES",
     "POSITION_BINS",
     "Placed",
+    "analysis",
     "codes",
     "official",
     "placed",

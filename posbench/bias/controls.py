@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from posbench import stats
-from posbench.bias import inference
 from posbench.bias.placed import MIN_QUERIES, Placed
 from posbench.bias.posir import POSITION_BINS
-from posbench.bias.shuffle import SHUFFLES, Shuffler
+from posbench.bias.shuffle import SHUFFLES, Shuffler, two_sided
 from posbench.types import Float64
 
 
@@ -39,17 +38,19 @@ def within_documents(queries: Placed, *, seed: int = 0, shuffles: int = SHUFFLES
     power = float(place @ place)
     if power <= 0 or len(size) < MIN_QUERIES:
         return None
-    null = Shuffler.within_documents(some).map(lambda source: np.array(place[source] @ score), shuffles, seed)
+    shuffler = Shuffler.within_documents(some)
+    moving, staying = place[shuffler.rows], score[shuffler.rows]
+    null = shuffler.map(lambda source: np.array(moving.take(source) @ staying), shuffles, seed)
     seen = float(place @ score)
     columns = np.stack([place * score, place**2], axis=1)
-    sums = stats.replicate_sums(columns, some.cluster, some.stratum, seed=seed)
+    sums = stats.replicate_sums(columns, some.cluster, some.stratum, replicates=shuffles, seed=seed)
     low, high = stats.percentile_interval(sums[:, :1] / np.maximum(sums[:, 1:], 1e-12))
     slope = seen / power
     return {
         "slope": slope,
         "interval": [float(low[0]), float(high[0])],
         "index": slope / (2 * float(some.score.mean())) if some.score.any() else None,
-        "p": inference.two_sided(seen, null),
+        "p": two_sided(seen, null),
         "documents": len(size),
         "queries": len(some.score),
     }

@@ -10,7 +10,7 @@ Edge index = c / (8 m), with the coefficient c of s on u: half the difference be
 parabola, relative to the mean; positive if evidence at the edges is found better, negative if in the middle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from posbench import stats
 from posbench.bias import posir
+from posbench.bias.levels import Levels
+from posbench.bias.offsets import Steps
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed
-from posbench.bias.shuffle import SHUFFLES, Levels, Shuffler
+from posbench.bias.shuffle import SHUFFLES, Shuffler, one_sided, two_sided, without
 from posbench.types import Float64, Int64
 
 BINS = posir.POSITION_BINS
@@ -31,52 +33,66 @@ _GROUPS = ("all", *LENGTHS)
 
 @dataclass(frozen=True)
 class _Design:
-    """What the statistics need of each query, computed once; shuffles only index it."""
+    """What the statistics need of each query, computed once; queries stand in a shuffler's order.
+
+    All statistics are sums of products of what stays (score, length) and what moves (place), so one small matrix
+    product a length bucket gives them.
+    """
 
     level: Float64  # of the score, which stays where it is
     score: Float64  # less its level
-    place: Float64  # less its level
     line: Float64  # the place without what a bend explains of it
-    bend: Float64  # u less its level
-    bins: Int64
-    row: Int64  # 0 where the length is unknown, else 1 + bucket
-    longer: Float64  # log2 tokens, centred with the weights of place^2; 0 where unknown
-    left: Float64  # score less the fitted line, for the test of length
+    bend: Float64  # u less its level, without what the place explains of it
+    cell: Int64  # 20 x row + position bin, where row is 0 for an unknown length, else 1 + bucket
+    stays: Float64  # [5, Q]: score, score less the fitted line, that x longer, longer, longer^2
+    moves: Float64  # [Q, 4]: line, bend, place less its level, its square
+    segments: tuple[tuple[int, slice], ...]  # the rows, which stand one behind the other
 
     @classmethod
     def of(cls, queries: Placed) -> "_Design":
-        score, place = Levels.of(queries, queries.score), Levels.of(queries, queries.relative).rest
-        square = Levels.of(queries, (queries.relative - 0.5) ** 2).rest
+        levels = Levels.of(queries)
+        fitted, place = levels.fitted(queries.score), levels.without(queries.relative)
+        score, square = queries.score - fitted, levels.without((queries.relative - 0.5) ** 2)
         line, bend = without(place, square), without(square, place)
-        longer = np.where(queries.tokens > 0, np.log2(np.maximum(queries.tokens, 1)), np.nan)
-        weight = np.where(np.isnan(longer), 0.0, place**2)
-        centre = float(np.nansum(weight * longer) / weight.sum()) if weight.sum() else 0.0
-        longer = np.nan_to_num(longer - centre)
-        bins = queries.bins(BINS)
-        left = without(score.rest, place)
-        return cls(score.fitted, score.rest, place, line, bend, bins, queries.length + 1, longer, left)
+        longer, left = _longer(queries, place), without(score, place)
+        row = queries.length + 1
+        found, starts = np.unique(row, return_index=True)
+        ends = [*starts[1:].tolist(), len(row)]
+        segments = tuple((int(k), slice(int(a), b)) for k, a, b in zip(found, starts, ends, strict=True))
+        stays = np.stack([score, left, left * longer, longer, longer**2])
+        moves = np.stack([line, bend, place, place**2], axis=1)
+        cell = row * BINS + queries.bins(BINS)
+        return cls(fitted, score, line, bend, cell, stays, moves, segments)
 
     @property
     def levels(self) -> Float64:
         """What levels alone add to each cell: float64[100]."""
-        return np.asarray(np.bincount(self.row * BINS + self.bins, self.level, 5 * BINS), np.float64)
+        return np.asarray(np.bincount(self.cell, self.level, 5 * BINS), np.float64)
 
     def statistics(self, source: NDArray[np.int64]) -> Float64:
         """One row: 5 x 20 cell sums by length without levels, 5 line sums, 5 bend sums, then the length statistic."""
-        place, bend = self.place[source], self.bend[source]
-        cells = np.bincount(self.row * BINS + self.bins[source], self.score, 5 * BINS)
-        lines = np.bincount(self.row, self.line[source] * self.score, 5)
-        bends = np.bincount(self.row, bend * self.score, 5)
-        product = without(place * self.longer, place)
-        scale = float(product @ product)
-        length = float(product @ self.left) / np.sqrt(scale) if scale > 0 else 0.0
-        return np.concatenate([cells, lines, bends, [length]])
+        cells = np.bincount(self.cell.take(source), self.score, 5 * BINS)
+        moved = self.moves.take(source, 0)
+        products = np.zeros((5, 5, 4))
+        for row, segment in self.segments:
+            products[row] = self.stays[:, segment] @ moved[segment]
+        whole = products.sum(0)
+        return np.concatenate([cells, products[:, 0, 0], products[:, 0, 1], [self._length(whole)]])
+
+    def _length(self, products: Float64) -> float:
+        """The score's dependence on place x longer, less what the place alone explains, in standard errors x sigma."""
+        power = float(self.moves[:, 3].sum())
+        shared, scale = products[3, 3], products[4, 3]
+        spread = scale - shared**2 / power if power > 0 else 0.0
+        return float((products[2, 2] - shared / power * products[1, 2]) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def without(values: Float64, other: Float64) -> Float64:
-    """Values float64[Q] less their least-squares multiple of the other."""
-    power = float(other @ other)
-    return values - other * (float(values @ other) / power) if power > 0 else values
+def _longer(queries: Placed, place: Float64) -> Float64:
+    """log2 tokens, centred with the weights of place^2; 0 where unknown."""
+    longer = np.where(queries.tokens > 0, np.log2(np.maximum(queries.tokens, 1)), np.nan)
+    weight = np.where(np.isnan(longer), 0.0, place**2)
+    centre = float(np.nansum(weight * longer) / weight.sum()) if weight.sum() else 0.0
+    return np.nan_to_num(longer - centre)
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,8 @@ class Shuffled:
     """The statistics as seen and under shuffles, by length: index 0 is all lengths together, then Q1..Q4.
 
     ``cells`` float64[5, 20] sums of scores and ``null_cells`` float64[B, 5, 20]; ``counts`` int64[5, 20]; ``line``,
-    ``bend`` float64[5] with their nulls float64[B, 5]; ``length`` the statistic of bias against length.
+    ``bend`` float64[5] with their nulls float64[B, 5]; ``length`` the statistic of bias against length; ``movable`` the
+    share of queries that a shuffle can move; ``drop`` float64[B] is the null of the largest step (``offsets.Steps``).
     """
 
     counts: Int64
@@ -96,18 +113,22 @@ class Shuffled:
     null_bend: Float64
     length: float
     null_length: Float64
+    movable: float
+    null_drop: Float64
 
     @classmethod
-    def of(cls, queries: Placed, shuffler: Shuffler, shuffles: int, seed: int) -> "Shuffled":
-        """Computes all of them in one pass over the shuffles."""
-        design = _Design.of(queries)
+    def of(cls, queries: Placed, steps: Steps | None = None, *, shuffles: int = SHUFFLES, seed: int = 0) -> "Shuffled":
+        """Computes all of them in one pass over the shuffles; queries stand in the order of ``Shuffler.ordered``."""
+        shuffler, design = Shuffler.of(queries), _Design.of(queries)
+        drop = steps.largest_drop if steps is not None else lambda source: 0.0
+        shuffled = shuffler.map(lambda source: np.append(design.statistics(source), drop(source)), shuffles, seed)
         # Slopes are free of levels; fitting these took from the rest what the null gets back. Cells hold the levels.
         wider = np.concatenate([np.ones(5 * BINS), np.full(11, _freed(queries))])
         levels = np.concatenate([design.levels, np.zeros(11)])
         seen = _by_length(levels + design.statistics(np.arange(len(queries.score)))[None])
-        null = _by_length(levels + wider * shuffler.map(design.statistics, shuffles, seed))
-        counts = posir.cell_counts(queries)
-        return cls(counts, seen[0][0], null[0], seen[1][0], null[1], seen[2][0], null[2], float(seen[3][0]), null[3])
+        null = _by_length(levels + wider * shuffled[:, :-1])
+        tested = (seen[0][0], null[0], seen[1][0], null[1], seen[2][0], null[2], float(seen[3][0]), null[3])
+        return cls(posir.cell_counts(queries), *tested, shuffler.movable, shuffled[:, -1])
 
     def psi(self, group: int) -> tuple[float, Float64]:
         """PSI of a length group as seen, and under the shuffles: float64[B]."""
@@ -121,7 +142,7 @@ class Shuffled:
 
 def _freed(queries: Placed) -> float:
     n = len(queries.score)
-    return float(np.sqrt(n / max(1, n - Levels.count(queries) - 1)))
+    return float(np.sqrt(n / max(1, n - Levels.of(queries).count - 1)))
 
 
 def _by_length(rows: Float64) -> tuple[Float64, Float64, Float64, Float64]:
@@ -132,8 +153,16 @@ def _by_length(rows: Float64) -> tuple[Float64, Float64, Float64, Float64]:
     return whole[0], whole[1], whole[2], rows[:, -1]
 
 
-def analyse(queries: Placed, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, Any]:
+def analyse(
+    queries: Placed, found: Shuffled | None = None, *, seed: int = 0, shuffles: int = SHUFFLES
+) -> dict[str, Any]:
     """All tests of one ranker's scores.
+
+    Args:
+        queries: the ranker's scores and places.
+        found: the shuffled statistics of the same queries, where the caller has them already.
+        seed: of the random generators.
+        shuffles: how many shuffles, and how many resamples.
 
     Returns:
         A JSON-serialisable dict: ``psi`` and ``signed`` by length group (all, Q1..Q4; None where too few queries),
@@ -141,9 +170,9 @@ def analyse(queries: Placed, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict
         bias change with length), ``shuffles`` and ``movable`` (the share of queries that a shuffle can move). p-values
         are two-sided but PSI's; ``p_holm`` is corrected for its family: the length groups of one figure.
     """
-    shuffler = Shuffler.of(queries)
-    found = Shuffled.of(queries, shuffler, shuffles, seed)
-    indices = _index_intervals(queries, seed)
+    queries = Shuffler.ordered(queries)
+    found = found or Shuffled.of(queries, shuffles=shuffles, seed=seed)
+    indices = _index_intervals(queries, seed, shuffles)
     psi = {name: _psi(found, group) for group, name in enumerate(_GROUPS)}
     signed = {name: _signed(found, indices, group) for group, name in enumerate(_GROUPS)}
     edges = None
@@ -157,19 +186,9 @@ def analyse(queries: Placed, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict
         "edges": edges,
         "shape": _shape(signed["all"], edges),
         "length": _length(queries, found),
-        "shuffles": shuffles,
-        "movable": shuffler.movable,
+        "shuffles": len(found.null_length),
+        "movable": found.movable,
     }
-
-
-def two_sided(seen: float, null: Float64) -> float:
-    """The share of |null| at or above |seen|, both counted among themselves: (b + 1) / (B + 1)."""
-    return float((np.count_nonzero(np.abs(null) >= abs(seen) * (1 - 1e-12)) + 1) / (len(null) + 1))
-
-
-def one_sided(seen: float, null: Float64) -> float:
-    """The share of null at or above seen: (b + 1) / (B + 1)."""
-    return float((np.count_nonzero(null >= seen * (1 - 1e-12)) + 1) / (len(null) + 1))
 
 
 def _correct(figures: Sequence[dict[str, Any] | None]) -> None:
@@ -229,17 +248,25 @@ def _psi_interval(found: Shuffled, group: int, seen: float) -> list[float]:
     mean = float(found.cells[group].sum() / n.sum())
     noise = found.null_cells[:, group][:, used] / n[used] - mean
     curve = _fitted(np.flatnonzero(used), found.cells[group][used] / n[used], n[used])
-    grid = np.linspace(0.0, 0.995, 200)
-    low, high = np.empty(len(grid)), np.empty(len(grid))
-    for i, t in enumerate(grid):
+
+    def share_below(t: float) -> float:
+        """How much of the PSI that a true PSI of t gives lies below what was seen."""
         shape = 1 - t * curve
-        null = posir.psi(mean * shape / np.average(shape, weights=n[used]) + noise)
-        low[i], high[i] = np.quantile(null, [0.025, 0.975 if t else 0.95])
-    kept = np.flatnonzero((low <= seen) & (seen <= high))
-    if not len(kept):
-        nearest = float(grid[np.argmin(np.abs((low + high) / 2 - seen))])
-        return [nearest, nearest]
-    return [float(grid[kept[0]]), float(grid[kept[-1]])]
+        given = posir.psi(mean * shape / np.average(shape, weights=n[used]) + noise)
+        return float((np.count_nonzero(given < seen) + 0.5 * np.count_nonzero(given == seen)) / len(given))
+
+    return [0.0 if share_below(0.0) <= 0.95 else _first(share_below, 0.975), _first(share_below, 0.025)]
+
+
+def _first(share_below: Callable[[float], float], level: float) -> float:
+    """The smallest t in [0, 1) at which the share, which falls with t, is at or below the level."""
+    low, high = 0.0, 1.0
+    if share_below(0.0) <= level:
+        return 0.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if share_below(middle) > level else (low, middle)
+    return high
 
 
 def _fitted(bins: Int64, means: Float64, counts: Int64) -> Float64:
@@ -250,15 +277,15 @@ def _fitted(bins: Int64, means: Float64, counts: Int64) -> Float64:
     return np.asarray((curve.max() - curve) / spread if spread > 0 else np.linspace(0, 1, len(x)))
 
 
-def _index_intervals(queries: Placed, seed: int) -> dict[str, Any]:
+def _index_intervals(queries: Placed, seed: int, replicates: int) -> dict[str, Any]:
     """The indices and their intervals: documents resampled within domains."""
-    design = _Design.of(queries)
-    one = np.ones(len(design.score))
+    design, length = _Design.of(queries), queries.length
+    one = np.ones(len(length))
     parts = [design.line * design.score, design.line**2, queries.score, one, design.bend * design.score, design.bend**2]
-    groups = [one > 0] + [design.row == k for k in range(1, 5)]
+    groups = [one > 0] + [length == k for k in range(len(LENGTHS))]
     columns = np.stack([np.where(group, part, 0.0) for group in groups for part in parts], axis=1)
     seen = columns.sum(0)[None]
-    resampled = stats.replicate_sums(columns, queries.cluster, queries.stratum, seed=seed)
+    resampled = stats.replicate_sums(columns, queries.cluster, queries.stratum, replicates=replicates, seed=seed)
     wider = _freed(queries)
     signed = _with_interval(_ratios(seen, 0, 1, 2.0), _ratios(resampled, 0, 1, 2.0), wider)
     edges = _with_interval(_ratios(seen, 4, 5, 8.0), _ratios(resampled, 4, 5, 8.0), wider)

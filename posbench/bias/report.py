@@ -8,8 +8,8 @@ import numpy as np
 from posbench import stats
 from posbench.bias import controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
-from posbench.bias.shuffle import SHUFFLES
-from posbench.types import Report
+from posbench.bias.shuffle import SHUFFLES, Shuffler
+from posbench.types import Float64, Report
 
 CONTROLS = ("span", "bm25")
 """The controls that a report may hold, each as columns named ``<measure>:<control>``."""
@@ -21,32 +21,64 @@ def position_report(
     """The analysis of one ranker's scores, or None for a collection without evidence.
 
     Returns:
-        ``official`` (the paper's columns) and ``official_intervals`` (of its means); ``smallest_bin`` and
-        ``typical_bin`` (queries in the paper's 20 bins); ``cells`` (length, low, high, queries, mean, interval; mean
-        None where too few); ``tests`` (``inference.analyse``); ``offsets`` (``offsets.offsets``); ``visible``, the
-        tests of the evidence before the cut, where a truncation is found; ``within_documents``; ``controlled``, the
-        tests with difficulty taken out, where the report has controls; ``verdict``, plain sentences.
+        What ``analysis`` returns, and ``without_evidence``, the number of queries left out.
     """
     found = placed(report, measure)
     if found is None:
         return None
-    counts = posir.cell_counts(found)[0]
+    keep = known_places(report)
+    names = [name for name in CONTROLS if f"{measure}:{name}" in report.queries.column_names]
+    columns = {name: report.queries[f"{measure}:{name}"].to_numpy()[keep].astype(np.float64) for name in names}
+    columns = {name: values for name, values in columns.items() if not np.isnan(values).any()}
+    whole = analysis(found, measure, columns, seed=seed, bins=bins, shuffles=shuffles)
+    return whole | {"without_evidence": len(report.queries) - len(found.score)}
+
+
+def analysis(
+    queries: Placed,
+    measure: str,
+    scores_of_controls: Mapping[str, Float64] | None = None,
+    *,
+    seed: int = 0,
+    bins: int = 5,
+    shuffles: int = SHUFFLES,
+) -> dict[str, Any]:
+    """Everything that scores and places say.
+
+    Args:
+        queries: scores, with the places of their evidence.
+        measure: what the scores are, for the names of the columns.
+        scores_of_controls: scores of the same queries by other means, for ``controls.adjusted``.
+        seed: of all random generators.
+        bins: position bins of ``cells``.
+        shuffles: how many shuffles, and how many resamples.
+
+    Returns:
+        A JSON-serialisable dict: ``official`` (the paper's columns) and ``official_intervals`` (of its means);
+        ``smallest_bin`` and ``typical_bin`` (queries in the paper's 20 bins); ``cells`` (length, low, high, queries,
+        mean, interval; mean None where too few); ``tests`` (``inference.analyse``); ``offsets`` (``offsets.offsets``);
+        ``visible``, the tests of the evidence before the cut, where a truncation is found; ``within_documents``;
+        ``controlled``, the tests with difficulty taken out, where there are controls; ``verdict``, plain sentences.
+    """
+    counts = posir.cell_counts(queries)[0]
+    ordered = Shuffler.ordered(queries)
+    steps = offsets.Steps.of(ordered)
+    shuffled = inference.Shuffled.of(ordered, steps, shuffles=shuffles, seed=seed)
     whole: dict[str, Any] = {
         "measure": measure,
-        "queries": len(found.score),
-        "without_evidence": len(report.queries) - len(found.score),
-        "official": posir.columns(found, measure),
-        "official_intervals": posir.intervals(found, measure, seed),
+        "queries": len(queries.score),
+        "official": posir.columns(queries, measure),
+        "official_intervals": posir.intervals(queries, measure, seed),
         "smallest_bin": int(counts[counts > 0].min()),
         "typical_bin": int(np.median(counts[counts > 0])),
         "position_bins": posir.POSITION_BINS,
-        "cells": _cells(found, bins, seed),
-        "tests": inference.analyse(found, seed=seed, shuffles=shuffles),
-        "offsets": offsets.offsets(found, seed=seed, shuffles=shuffles),
-        "within_documents": controls.within_documents(found, seed=seed, shuffles=shuffles),
+        "cells": _cells(queries, bins, seed),
+        "tests": inference.analyse(ordered, shuffled, seed=seed, shuffles=shuffles),
+        "offsets": offsets.offsets(ordered, steps, shuffled.null_drop, seed=seed, replicates=shuffles),
+        "within_documents": controls.within_documents(queries, seed=seed, shuffles=shuffles),
     }
-    whole["visible"] = _visible(found, whole["offsets"], seed, shuffles)
-    whole["controlled"] = _controlled(report, measure, found, seed, shuffles)
+    whole["visible"] = _visible(queries, whole["offsets"], seed, shuffles)
+    whole["controlled"] = _controlled(queries, scores_of_controls or {}, seed, shuffles)
     whole["verdict"] = verdict(whole)
     return whole
 
@@ -59,17 +91,13 @@ def _visible(found: Placed, view: Mapping[str, Any] | None, seed: int, shuffles:
     return {"queries": len(before.score), **inference.analyse(before, seed=seed, shuffles=shuffles)}
 
 
-def _controlled(report: Report, measure: str, found: Placed, seed: int, shuffles: int) -> dict[str, Any] | None:
+def _controlled(queries: Placed, columns: Mapping[str, Float64], seed: int, shuffles: int) -> dict[str, Any] | None:
     """The tests of scores less the difficulty that controls show."""
-    keep = known_places(report)
-    names = [name for name in CONTROLS if f"{measure}:{name}" in report.queries.column_names]
-    columns = {name: report.queries[f"{measure}:{name}"].to_numpy()[keep].astype(np.float64) for name in names}
-    columns = {name: values for name, values in columns.items() if not np.isnan(values).any()}
     if not columns:
         return None
-    left, taken = controls.adjusted(found, columns)
+    left, taken = controls.adjusted(queries, columns)
     tests = inference.analyse(left, seed=seed, shuffles=shuffles)
-    profile = {name: _profile(values, found, seed) for name, values in columns.items()}
+    profile = {name: _profile(values, queries, seed) for name, values in columns.items()}
     figures = {key: tests[key] for key in ("signed", "edges", "shape")}
     return {"controls": list(columns), "taken": taken, "means": profile, **figures}
 

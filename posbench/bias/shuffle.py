@@ -9,9 +9,9 @@ together. (Exchange within length bucket x domain x number of queries would need
 collection without a partner, so that the null keeps part of the bias.)
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,100 +20,111 @@ from posbench.bias.placed import Placed
 from posbench.types import Float64, Int64
 
 SHUFFLES = 2000
-_BLOCK = 50  # shuffles a task; each block has a seed of its own, so threads do not change the result
+_CACHED = 1 << 17  # indices that a processor's cache holds
 
 
 @dataclass(frozen=True)
-class Levels:
-    """What domains and length buckets, added up, explain of values: ``fitted`` float64[Q] and ``rest`` float64[Q]."""
+class _Block:
+    """Documents with the same number of queries that stand one behind the other."""
 
-    fitted: Float64
-    rest: Float64
+    first: int  # of their rows
+    docs: int
+    size: int  # queries a document
+    exchange: bool  # whether they may take each other's patterns
 
-    @classmethod
-    def of(cls, queries: Placed, values: Float64) -> "Levels":
-        """Least squares on one level a domain and one a length bucket, by alternating projections."""
-        rest = values.astype(np.float64)
-        factors = [np.unique(codes, return_inverse=True)[1] for codes in (queries.length, queries.stratum)]
-        sizes = [np.bincount(factor) for factor in factors]
-        for _ in range(200):
-            before = rest
-            for factor, size in zip(factors, sizes, strict=True):
-                rest = rest - (np.bincount(factor, rest) / size)[factor]
-            if np.abs(rest - before).max(initial=0.0) < 1e-12:
-                break
-        return cls(values - rest, rest)
-
-    @staticmethod
-    def count(queries: Placed) -> int:
-        """How many levels are fitted."""
-        return len(np.unique(queries.length)) + len(np.unique(queries.stratum)) - 1
+    def draw(self, rng: np.random.Generator, sources: NDArray[np.int64]) -> None:
+        """Writes the block's part of some shuffles: int64[shuffles, Q]."""
+        shape, size = (len(sources), self.docs), self.size
+        start = np.tile(np.arange(self.first, self.first + self.docs * size, size), (len(sources), 1))
+        if self.exchange:
+            rng.permuted(start, axis=1, out=start)
+        part = sources[:, self.first : self.first + self.docs * size]
+        if size == 1:
+            part[:] = start
+            return
+        number = np.arange(size)
+        turned = (number + number[:, None]) % size
+        turn = (rng.random(shape, np.float32) * np.float32(size)).astype(np.int64)
+        np.minimum(turn, size - 1, out=turn)  # float32 can round up to size
+        part[:] = (start[:, :, None] + turned.take(turn, 0)).reshape(len(sources), -1)
 
 
 @dataclass(frozen=True)
 class Shuffler:
-    """Draws shuffles for some queries."""
+    """Draws shuffles of some queries, which it orders by length, size of document and document.
 
-    row_doc: Int64  # of each query, its document's number in the order of groups
-    row_place: Int64  # and its number within the document
-    first: Int64  # of each document, where its rows begin in ``rows``
-    size: Int64  # and how many there are
-    group: Int64  # ascending
-    rows: Int64  # the queries in the order of groups and documents
+    ``rows`` int64[Q] is that order; a statistic arranges its arrays so (``values[shuffler.rows]``) and a shuffle is an
+    index into them: the i-th query meets the place of the ``source[i]``-th.
+    """
+
+    rows: Int64
+    blocks: tuple[_Block, ...]
+
+    @staticmethod
+    def ordered(queries: Placed) -> Placed:
+        """The queries in the order in which ``Shuffler.of`` of them leaves every query where it is."""
+        return queries.take(Shuffler.of(queries).rows)
 
     @classmethod
     def of(cls, queries: Placed) -> "Shuffler":
         """Exchanges patterns among documents of one length bucket."""
-        return cls._build(queries, queries.length + 1)
+        return cls._build(queries.cluster, queries.length + 1, exchange=True)
 
     @classmethod
     def within_documents(cls, queries: Placed) -> "Shuffler":
         """Turns each document's places round among its own queries; needs no fit of levels."""
-        return cls._build(queries, queries.cluster)
+        return cls._build(queries.cluster, np.zeros(len(queries.score), np.int64), exchange=False)
 
     @classmethod
-    def _build(cls, queries: Placed, strata: Int64) -> "Shuffler":
+    def _build(cls, cluster: Int64, strata: Int64, exchange: bool) -> "Shuffler":
         # A document that answers queries of two strata (in a collection of several parts) is two documents here.
-        unit = np.unique(queries.cluster * (int(strata.max(initial=0)) + 1) + strata, return_inverse=True)[1]
-        size = np.bincount(unit)
-        group_of_row = strata * (int(size.max(initial=0)) + 1) + size[unit]
-        rows = np.lexsort((unit, group_of_row)).astype(np.int64)
-        starts = np.flatnonzero(np.diff(unit[rows], prepend=-1))
-        sizes = np.diff(starts, append=len(rows))
-        row_doc, row_place = np.empty_like(rows), np.empty_like(rows)
-        row_doc[rows] = np.repeat(np.arange(len(starts)), sizes)
-        row_place[rows] = np.arange(len(rows)) - np.repeat(starts, sizes)
-        group = np.unique(group_of_row[rows[starts]], return_inverse=True)[1]
-        return cls(row_doc, row_place, starts, sizes, group.astype(np.int64), rows)
+        unit = np.unique(cluster * (int(strata.max(initial=0)) + 1) + strata, return_inverse=True)[1]
+        size = np.bincount(unit)[unit]
+        rows = np.lexsort((unit, size, strata)).astype(np.int64)
+        change = np.diff(np.stack([strata[rows], size[rows]]), axis=1, prepend=-1).any(0)
+        edges = [*np.flatnonzero(change).tolist(), len(rows)]
+        blocks = []
+        for first, end in pairwise(edges):
+            k = int(size[rows[first]])
+            blocks.append(_Block(first, (end - first) // k, k, exchange))
+        return cls(rows, tuple(blocks))
 
     @property
     def movable(self) -> float:
         """The share of queries that a shuffle can move at all."""
-        alone = (np.bincount(self.group)[self.group] == 1) & (self.size == 1)
-        return 1.0 - float(alone[self.row_doc].mean()) if len(self.rows) else 0.0
+        moved = sum(b.docs * b.size for b in self.blocks if b.size > 1 or (b.exchange and b.docs > 1))
+        return moved / max(1, len(self.rows))
 
     def map(self, function: Callable[[NDArray[np.int64]], Float64], shuffles: int = SHUFFLES, seed: int = 0) -> Float64:
-        """``function`` of each shuffle: float64[shuffles, ...].
+        """``function`` of each shuffle's ``source`` int64[Q]: float64[shuffles, ...].
 
         Args:
-            function: takes int64[Q], for each query the query whose place it gets, and returns an array.
+            function: takes int64[Q], in the order of ``rows``, and returns an array.
             shuffles: how many.
             seed: of the random generator.
         """
-        seeds = np.random.SeedSequence(seed).spawn(-(-shuffles // _BLOCK))
-        sizes = [min(_BLOCK, shuffles - first) for first in range(0, shuffles, _BLOCK)]
+        rng = np.random.default_rng(seed)
+        found: list[Float64] = []
+        step = max(1, _CACHED // max(1, len(self.rows)))
+        for first in range(0, shuffles, step):
+            sources = np.empty((min(step, shuffles - first), len(self.rows)), np.int64)
+            for block in self.blocks:
+                block.draw(rng, sources)
+            found += [function(source) for source in sources]
+        return np.array(found)
 
-        def block(task: tuple[np.random.SeedSequence, int]) -> list[Float64]:
-            return [function(source) for source in self._draw(np.random.default_rng(task[0]), task[1])]
 
-        with ThreadPoolExecutor(2 if len(self.rows) > 5000 else 1) as pool:
-            return np.array([row for rows in pool.map(block, zip(seeds, sizes, strict=True)) for row in rows])
+def without(values: Float64, other: Float64) -> Float64:
+    """Values float64[Q] less their least-squares multiple of the other."""
+    power = float(other @ other)
+    return values - other * (float(values @ other) / power) if power > 0 else values
 
-    def _draw(self, rng: np.random.Generator, count: int) -> Iterator[NDArray[np.int64]]:
-        for _ in range(count):
-            other = np.argsort(rng.random(len(self.group)) + self.group)
-            turn = (rng.random(len(self.size)) * self.size).astype(np.int64)
-            place = self.row_place + turn[self.row_doc]
-            size = self.size[self.row_doc]
-            np.subtract(place, size, out=place, where=place >= size)
-            yield self.rows[self.first[other][self.row_doc] + place]
+
+def two_sided(seen: float, null: Float64) -> float:
+    """The share of |null| at or above |seen|, both counted among themselves: (b + 1) / (B + 1)."""
+    return float((np.count_nonzero(np.abs(null) >= abs(seen) * (1 - 1e-12)) + 1) / (len(null) + 1))
+
+
+def one_sided(seen: float, null: Float64) -> float:
+    """The share of null at or above seen: (b + 1) / (B + 1)."""
+    return float((np.count_nonzero(null >= seen * (1 - 1e-12)) + 1) / (len(null) + 1))

@@ -30,12 +30,14 @@ class Truth:
 class Simulated:
     """Queries of one simulated collection, and the scores of the same queries for two controls.
 
-    ``span`` and ``lexical`` are what a ranker without any bias makes of the bare evidence and of the whole document.
+    ``span`` and ``lexical`` are what a ranker without any bias makes of the bare evidence and of the whole document;
+    ``mean`` is the mean score before anything was taken away.
     """
 
     queries: Placed
     span: Float64
     lexical: Float64
+    mean: float
 
 
 def simulate(n: int, truth: Truth, seed: int) -> Simulated:
@@ -65,7 +67,8 @@ def simulate(n: int, truth: Truth, seed: int) -> Simulated:
         lost |= unseen & (rng.random(len(doc)) < 0.8)
     score = np.where(lost, 0.0, score)
     queries = Placed(score, place, tokens[doc], doc.astype(np.int64), domain[doc].astype(np.int64))
-    return Simulated(queries, _scores(hard - truth.level - 1, rng), _scores(hard - truth.level + 0.5, rng))
+    span, lexical = _scores(hard - truth.level - 1, rng), _scores(hard - truth.level + 0.5, rng)
+    return Simulated(queries, span, lexical, mean)
 
 
 def _scores(hard: Float64, rng: np.random.Generator) -> Float64:
