@@ -3,17 +3,20 @@
 from posbench.bias.placed import LENGTH_NAMES, LENGTHS, MIN_QUERIES, Placed, codes, placed, relative_position
 from posbench.bias.posir import POSITION_BINS, official
 from posbench.bias.report import analysis, position_report
+from posbench.bias.table import SCORE, read_table
 
 __all__ = [
     "LENGTHS",
     "LENGTH_NAMES",
     "MIN_QUERIES",
     "POSITION_BINS",
+    "SCORE",
     "Placed",
     "analysis",
     "codes",
     "official",
     "placed",
     "position_report",
+    "read_table",
     "relative_position",
 ]

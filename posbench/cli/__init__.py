@@ -10,6 +10,7 @@ from posbench.errors import PosbenchError
 
 COMMANDS = {
     "eval": "evaluate a ranker on a dataset",
+    "bias": "tell position bias from noise, in stored results or any table",
     "score": "score a TREC run file against TREC qrels",
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",

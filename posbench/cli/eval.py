@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(dict(outcome.summary))
         return 0
-    from posbench.cli.tables import print_summary
+    from posbench.cli.summary import print_summary
 
     print_summary(outcome.summary, outcome.fresh)
     return 0

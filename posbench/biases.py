@@ -1,0 +1,87 @@
+"""Position analyses of several rankers: stored results or tables, with the tests of all of them as one family."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posbench import bias, stats
+from posbench.errors import DataError, UsageError
+from posbench.store import Result, Results, open_result
+from posbench.types import Report
+
+MEASURE = "nDCG@10"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One ranker's scores to analyse: where they come from, and what was remarked on reading them."""
+
+    name: str
+    dataset: str
+    ranker: str
+    report: Report
+    measure: str
+    remarks: tuple[str, ...] = ()
+
+
+def of_tables(paths: Sequence[Path]) -> list[Subject]:
+    """The subjects of per-query tables, named by their files."""
+    found = []
+    for path in paths:
+        report, remarks = bias.read_table(path)
+        found.append(Subject(str(path), path.stem, path.stem, report, bias.SCORE, tuple(remarks)))
+    return found
+
+
+def of_results(folders: Sequence[Path], out: Path, measure: str = "") -> list[Subject]:
+    """The subjects of result folders, or of all results under ``out`` that know where their evidence stands.
+
+    Raises:
+        UsageError: a folder holds no result or one without evidence, or there is none at all.
+    """
+    if folders:
+        return [_named(folder, measure) for folder in folders]
+    found = [_subject(result, measure) for result in Results(out).all()]
+    found = [subject for subject in found if bias.placed(subject.report, subject.measure) is not None]
+    if not found:
+        raise UsageError(f"no results with evidence in {out}; `posbench eval --model e5` makes one")
+    return found
+
+
+def _named(folder: Path, measure: str) -> Subject:
+    result = open_result(folder)
+    if result is None:
+        raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
+    return _subject(result, measure)
+
+
+def _subject(result: Result, measure: str) -> Subject:
+    report = result.report()
+    measure = measure or (MEASURE if MEASURE in report.measures else report.measures[0])
+    manifest = result.manifest
+    return Subject(str(result.folder), manifest["dataset"]["name"], manifest["ranker"]["name"], report, measure)
+
+
+def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2000) -> dict[str, Any]:
+    """``bias.position_report`` of a subject, with its name, dataset and ranker.
+
+    Raises:
+        DataError: no query has known evidence.
+    """
+    found = bias.position_report(subject.report, subject.measure, seed=seed, bins=bins, shuffles=shuffles)
+    if found is None:
+        raise DataError(
+            f"{subject.name}: no query has evidence at a known place; expected span_start, span_end and doc_chars; "
+            "evaluate on a collection that has them, or make one with `posbench compose`"
+        )
+    return {"result": subject.name, "dataset": subject.dataset, "ranker": subject.ranker, **found}
+
+
+def correct(found: Sequence[dict[str, Any]]) -> None:
+    """Adds to each analysis ``among``: Holm's p-values over all of them, of the signed index and of PSI."""
+    for figure in ("signed", "psi"):
+        some = [one for one in found if one["tests"][figure]["all"] is not None]
+        corrected = stats.holm([one["tests"][figure]["all"]["p"] for one in some])
+        for one, p in zip(some, corrected, strict=True):
+            one.setdefault("among", {"analyses": len(found)})[f"{figure}_p_holm"] = p

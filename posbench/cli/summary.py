@@ -1,0 +1,46 @@
+"""What ``posbench eval`` says of one result."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from posbench.cli.bias_tables import print_bias
+from posbench.cli.tables import interval, plain_table, terminal
+
+
+def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
+    """Everything, as tables and sentences."""
+    console = terminal()
+    counts = summary["counts"]
+    console.print(f"[bold]{summary['ranker']}[/bold] on [bold]{summary['dataset']}[/bold]: ", end="")
+    console.print(
+        f"{counts['queries']:,} queries, {counts['documents']:,} documents; {summary['weights']}", markup=False
+    )
+    for reason, count in counts["notes"].items():
+        console.print(f"note: {count:,} {reason}", markup=False)
+    console.print(_measures(summary))
+    unit = "documents" if summary["resampled"] == "document" else "queries"
+    console.print(f"intervals: {unit} resampled within domains, seed {summary['seed']}", style="dim")
+    if summary["bias"]:
+        print_bias(console, summary["bias"])
+    if summary["truncation"]:
+        console.print(_truncation(summary["truncation"]))
+    state = "" if fresh else " (computed before; --again computes it anew)"
+    console.print(f"result: {summary['result']}{state}", markup=False, soft_wrap=True)
+
+
+def _measures(summary: Mapping[str, Any]) -> Table:
+    table = plain_table("measure", "mean", "95% interval")
+    for name, mean in summary["measures"].items():
+        table.add_row(name, f"{mean:.4f}", interval(summary["intervals"][name]))
+    return table
+
+
+def _truncation(audit: Mapping[str, Any]) -> str:
+    if not audit["documents_cut"]:
+        return f"no document is longer than the {audit['max_tokens']:,} tokens that the model reads"
+    text = f"the model reads {audit['max_tokens']:,} tokens: {audit['documents_cut']:.1%} of the documents are cut"
+    if "evidence_beyond" in audit:
+        text += f", and {audit['evidence_beyond']:.1%} of the queries have evidence beyond the cut"
+    return text
