@@ -99,12 +99,14 @@ def _longer(queries: Placed, place: Float64) -> Float64:
 class Shuffled:
     """The statistics as seen and under shuffles, by length: index 0 is all lengths together, then Q1..Q4.
 
-    ``cells`` float64[5, 20] sums of scores and ``null_cells`` float64[B, 5, 20]; ``counts`` int64[5, 20]; ``line``,
-    ``bend`` float64[5] with their nulls float64[B, 5]; ``length`` the statistic of bias against length; ``movable`` the
-    share of queries that a shuffle can move; ``drop`` float64[B] is the null of the largest step (``offsets.Steps``).
+    ``counts`` int64[5, 20] of queries, ``documents`` int64[5]; ``cells`` float64[5, 20] sums of scores, ``null_cells``
+    float64[B, 5, 20]; ``line``, ``bend`` float64[5] with their nulls float64[B, 5]; ``length`` the statistic of bias
+    against length; ``movable`` the share of queries that a shuffle can move; ``null_drop`` float64[B], the largest step
+    (``offsets.Steps``).
     """
 
     counts: Int64
+    documents: Int64
     cells: Float64
     null_cells: Float64
     line: Float64
@@ -128,7 +130,7 @@ class Shuffled:
         seen = _by_length(levels + design.statistics(np.arange(len(queries.score)))[None])
         null = _by_length(levels + wider * shuffled[:, :-1])
         tested = (seen[0][0], null[0], seen[1][0], null[1], seen[2][0], null[2], float(seen[3][0]), null[3])
-        return cls(posir.cell_counts(queries), *tested, shuffler.movable, shuffled[:, -1])
+        return cls(posir.cell_counts(queries), _documents(queries), *tested, shuffler.movable, shuffled[:, -1])
 
     def psi(self, group: int) -> tuple[float, Float64]:
         """PSI of a length group as seen, and under the shuffles: float64[B]."""
@@ -138,6 +140,12 @@ class Shuffled:
             for cells in (self.cells[group], self.null_cells[:, group])
         )
         return float(posir.psi(seen)), posir.psi(null)
+
+
+def _documents(queries: Placed) -> Int64:
+    """Documents of all lengths and of each: int64[5]."""
+    members = [np.ones(len(queries.score), bool), *(queries.length == k for k in range(len(LENGTHS)))]
+    return np.array([len(np.unique(queries.cluster[member])) for member in members], np.int64)
 
 
 def _freed(queries: Placed) -> float:
@@ -199,8 +207,10 @@ def _correct(figures: Sequence[dict[str, Any] | None]) -> None:
 
 
 def _psi(found: Shuffled, group: int) -> dict[str, Any] | None:
-    """PSI against its null, or None where a bin has too few queries or the largest mean is 0."""
+    """PSI against its null, or None where a bin has too few queries, few documents, or the largest mean is 0."""
     counts = found.counts[group]
+    if found.documents[group] < MIN_QUERIES:
+        return None
     used = counts[counts > 0]
     seen, null = found.psi(group)
     if len(used) < 2 or used.min() < MIN_QUERIES or np.isnan(seen) or np.isnan(null).any():
@@ -213,6 +223,7 @@ def _psi(found: Shuffled, group: int) -> dict[str, Any] | None:
         "debiased": _debiased(seen, null),
         "interval": _psi_interval(found, group, seen),
         "queries": int(counts.sum()),
+        "documents": int(found.documents[group]),
         "smallest_bin": int(used.min()),
         "bins": len(used),
     }
@@ -311,11 +322,17 @@ def _with_interval(seen: Float64, resampled: Float64, wider: float) -> list[dict
 
 
 def _signed(found: Shuffled, indices: dict[str, Any], group: int) -> dict[str, Any] | None:
-    """The signed index of a length group, or None with too few queries or all at one place."""
+    """The signed index of a length group, or None with too few queries or documents, or all at one place."""
     figure, n = indices["signed"][group], indices["counts"][group]
-    if n < 2 * MIN_QUERIES or np.isnan(figure["value"]) or np.count_nonzero(found.counts[group]) < 2:
+    if (
+        n < 2 * MIN_QUERIES
+        or found.documents[group] < MIN_QUERIES
+        or np.isnan(figure["value"])
+        or np.count_nonzero(found.counts[group]) < 2
+    ):
         return None
-    return {**figure, "p": two_sided(found.line[group], found.null_line[:, group]), "queries": n}
+    p = two_sided(found.line[group], found.null_line[:, group])
+    return {**figure, "p": p, "queries": n, "documents": int(found.documents[group])}
 
 
 def _shape(line: dict[str, Any] | None, bend: dict[str, Any] | None, level: float = 0.05) -> str:

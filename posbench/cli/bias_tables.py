@@ -76,7 +76,13 @@ def _official(report: Mapping[str, Any]) -> Table:
     values, intervals = report["official"], report["official_intervals"]
     for name in (report["measure"], "PSI"):
         keys = [name, *(f"{name}({bucket})" for bucket in LENGTHS)]
-        table.add_row(name, *(figure(values[key]) for key in keys))
+        shown = [figure(values[key]) for key in keys]
+        if name == "PSI":  # a minimum over bins of a handful of queries is no figure
+            shown = [
+                f"n<{MIN_QUERIES}" if psi is None else text
+                for text, psi in zip(shown, report["tests"]["psi"].values(), strict=True)
+            ]
+        table.add_row(name, *shown)
         if name in intervals:
             table.add_row("", *(interval(intervals[key]) for key in keys))
     return table
