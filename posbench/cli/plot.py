@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
         if result is None:
             raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
         results.append(result)
-    plots.save(plots.draw(results, args.kind, args.measure, args.seed), args.to)
+    with common.progress(args) as progress:
+        chart = plots.draw(results, args.kind, args.measure, args.seed, progress)
+    plots.save(chart, args.to)
     if args.json:
         common.print_json({"written": [str(args.to)]})
     else:

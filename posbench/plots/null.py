@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from posbench.bias.inference import one_sided
-from posbench.plots.style import COLOURS, FAINT, HEIGHT, INK, WIDTH, Chart, chart, figure
+from posbench.plots.style import BARS, COLOURS, FAINT, HEIGHT, INK, WIDTH, Chart, chart, figure
 from posbench.types import Float64
 
 _BINS = 40
@@ -53,7 +53,7 @@ def _one(name: str, seen: float, null: Float64, edges: Float64, x: Mapping[str, 
     y = {"field": "shuffles", "type": "quantitative", "axis": {"tickCount": 3}, "title": "shuffles"}
     histogram = {
         "data": {"values": bars},
-        "mark": {"type": "bar", "color": "#BDBDBD", "binSpacing": 1},
+        "mark": {"type": "bar", "color": BARS, "binSpacing": 1},
         "encoding": {"x": {**x, "field": "from", "bin": "binned"}, "x2": {"field": "to"}, "y": y},
     }
     head = {"text": name, "anchor": "start", "fontSize": 13, "frame": "group", "color": INK, "offset": 8}

@@ -63,7 +63,7 @@ def _names(pairs: Mapping[str, tuple[float, float]], side: int, y: Mapping[str, 
     rows = []
     for (name, pair), place in zip(pairs.items(), at, strict=True):
         value = figure(pair[side])
-        label = f"{value}  {name}" if side else f"{name}  {value}"
+        label = f"{value} {name}" if side else f"{name} {value}"
         rows.append({"x": _COLUMNS[side], "mean": pair[side], "at": place, "label": label, "whole": name == "mean"})
     edge = {"value": _COLUMNS[side] + (22 if side else -22)}
     lead = {

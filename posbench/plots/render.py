@@ -6,6 +6,7 @@ vl-convert brings its own Liberation Sans, so that type is set alike on every ma
 import html
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from posbench.plots.style import FONT, Chart
 from posbench.store import written
 
 SUFFIXES = (".png", ".svg", ".html", ".json")
-_VERSION = "6.1"  # of Vega-Lite
+_VERSION = "6.4"  # of Vega-Lite
 _SCALE = 2.0  # PNG pixels a px
 
 
@@ -40,6 +41,7 @@ def png(chart: Chart) -> bytes:
     return bytes(_convert().vegalite_to_png(chart, vl_version=_VERSION, scale=_SCALE, allowed_base_urls=[]))
 
 
+@cache
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script of about 900 kB that sets ``window.vegaEmbed``; it loads nothing."""
     return str(_convert().javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VERSION))

@@ -1,6 +1,7 @@
 """Stored results as charts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from posbench.plots.null import null_distribution
 from posbench.plots.pairs import slopes
 from posbench.plots.style import Chart, counted
 from posbench.store import Result
-from posbench.types import Float64, Report
+from posbench.types import Float64, Progress, Report, no_progress
 
 
-def draw(results: Sequence[Result], kind: str, measure: str = "", seed: int = 0) -> Chart:
+def draw(
+    results: Sequence[Result], kind: str, measure: str = "", seed: int = 0, progress: Progress = no_progress
+) -> Chart:
     """One chart of one or several results.
 
     Args:
@@ -25,6 +28,7 @@ def draw(results: Sequence[Result], kind: str, measure: str = "", seed: int = 0)
         kind: one of ``KINDS``.
         measure: a column of the results (default nDCG@10, else the first of the first result).
         seed: of resampling and shuffles.
+        progress: counts the results that are analysed.
 
     Raises:
         UsageError: a result has no evidence, or not what this kind of chart shows.
@@ -35,7 +39,29 @@ def draw(results: Sequence[Result], kind: str, measure: str = "", seed: int = 0)
     measure = measure or ("nDCG@10" if "nDCG@10" in first else first[0])
     found = dict(zip(names(results), reports, strict=True))
     datasets = dict.fromkeys(str(result.manifest["dataset"]["name"]) for result in results)
-    return KINDS[kind](found, measure, ", ".join(datasets), seed)
+    return KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is drawn: reports by the name that the chart shows, and how."""
+
+    reports: Mapping[str, Report]
+    measure: str
+    about: str
+    seed: int
+    advance: Callable[[int], None]
+
+    def analysed(self) -> dict[str, dict[str, Any]]:
+        """``bias.position_report`` of each."""
+        found = {}
+        for name, report in self.reports.items():
+            analysis = bias.position_report(report, self.measure, seed=self.seed)
+            if analysis is None:
+                raise _without_evidence(name)
+            found[name] = analysis
+            self.advance(1)
+        return found
 
 
 def names(results: Sequence[Result]) -> list[str]:
@@ -52,14 +78,6 @@ def names(results: Sequence[Result]) -> list[str]:
     return full
 
 
-def _analysed(found: Mapping[str, Report], measure: str, seed: int) -> dict[str, dict[str, Any]]:
-    reports = {name: bias.position_report(report, measure, seed=seed) for name, report in found.items()}
-    for name, report in reports.items():
-        if report is None:
-            raise _without_evidence(name)
-    return {name: report for name, report in reports.items() if report is not None}
-
-
 def _without_evidence(name: str) -> UsageError:
     return UsageError(
         f"{name}: no query has evidence at a known place; expected a result of a collection with evidence, "
@@ -67,31 +85,32 @@ def _without_evidence(name: str) -> UsageError:
     )
 
 
-def _curves(found: Mapping[str, Report], measure: str, about: str, seed: int) -> Chart:
-    return position_curves(_analysed(found, measure, seed), about)
+def _curves(job: _Job) -> Chart:
+    return position_curves(job.analysed(), job.about)
 
 
-def _offsets(found: Mapping[str, Report], measure: str, about: str, seed: int) -> Chart:
-    reports = _analysed(found, measure, seed)
+def _offsets(job: _Job) -> Chart:
+    reports = job.analysed()
     for name, report in reports.items():
         if report["offsets"] is None:
             raise UsageError(f"{name}: the documents' lengths in tokens are unknown; --kind curves needs none")
-    return offset_curves(reports, about)
+    return offset_curves(reports, job.about)
 
 
-def _heatmap(found: Mapping[str, Report], measure: str, about: str, seed: int) -> Chart:
-    return heatmap(_analysed(found, measure, seed), about)
+def _heatmap(job: _Job) -> Chart:
+    return heatmap(job.analysed(), job.about)
 
 
-def _null(found: Mapping[str, Report], measure: str, about: str, seed: int) -> Chart:
+def _null(job: _Job) -> Chart:
     figures, counts = {}, set()
-    for name, report in found.items():
-        placed = bias.placed(report, measure)
+    for name, report in job.reports.items():
+        placed = bias.placed(report, job.measure)
         if placed is None:
             raise _without_evidence(name)
-        figures[name] = psi_sample(name, placed, seed)
+        figures[name] = psi_sample(name, placed, job.seed)
+        job.advance(1)
         counts.add(len(placed.score))
-    return null_distribution(figures, measure, f"{about}, {counted(counts)} queries")
+    return null_distribution(figures, job.measure, f"{job.about}, {counted(counts)} queries")
 
 
 def psi_sample(name: str, placed: bias.Placed, seed: int) -> tuple[float, Float64]:
@@ -113,10 +132,10 @@ def psi_sample(name: str, placed: bias.Placed, seed: int) -> tuple[float, Float6
     return seen, null
 
 
-def _slope(found: Mapping[str, Report], measure: str, about: str, seed: int) -> Chart:
-    if len(found) != 2:
-        raise UsageError(f"--kind slope compares two results; found {len(found)}")
-    one, two = _analysed(found, measure, seed).values()
+def _slope(job: _Job) -> Chart:
+    if len(job.reports) != 2:
+        raise UsageError(f"--kind slope compares two results; found {len(job.reports)}")
+    one, two = job.analysed().values()
     pairs = {}
     for a, b in zip(one["cells"], two["cells"], strict=False):
         if a["length"] == "all" and a["mean"] is not None and b["mean"] is not None:
@@ -125,12 +144,12 @@ def _slope(found: Mapping[str, Report], measure: str, about: str, seed: int) -> 
     if "mean" not in pairs:
         raise UsageError(f"too few queries with evidence; expected {bias.MIN_QUERIES} or more in both results")
     whole = pairs.pop("mean")
-    columns = (next(iter(found)), list(found)[1])
-    lines = f"{about}, {one['queries']:,} queries; a line a fifth of the document where the evidence stands"
-    return slopes(pairs, whole, columns, measure, lines)
+    first, second = job.reports
+    lines = f"{job.about}, {one['queries']:,} queries; a line a fifth of the document where the evidence stands"
+    return slopes(pairs, whole, (first, second), job.measure, lines)
 
 
-KINDS: Mapping[str, Callable[[Mapping[str, Report], str, str, int], Chart]] = {
+KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "curves": _curves,
     "heatmap": _heatmap,
     "null": _null,

@@ -17,7 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette without its yellow, which a white page swallows."""
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 3), (1, 3))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "stroke")
-INK, FAINT, RULE, EMPTY = "#222222", "#5A5A5A", "#E0E0E0", "#E4E4E4"
+INK, FAINT, BARS, EMPTY, RULE = "#222222", "#5A5A5A", "#BDBDBD", "#E4E4E4", "#E0E0E0"
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 TEXT = 12  # px, the smallest type
 WIDTH, HEIGHT = 480, 300  # of the plot itself; labels stand beside it
