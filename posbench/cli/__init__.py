@@ -15,6 +15,7 @@ COMMANDS = {
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",
     "runs": "list stored results",
+    "plot": "draw stored results as PNG, SVG or an interactive page",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",
 }
 

@@ -1,0 +1,51 @@
+"""Draw stored results: position curves, heatmap, distance from the start, PSI against noise, or two side by side."""
+
+import argparse
+from pathlib import Path
+
+from posbench.cli import common
+
+KINDS = ("curves", "heatmap", "null", "offsets", "slope")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``posbench plot``."""
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULT", help="result folders; `posbench runs` lists them"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="curves",
+        help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
+        "start (offsets), PSI beside what noise gives (null), two results side by side (slope)",
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"
+    )
+    parser.add_argument("--measure", default="", metavar="NAME", help="default nDCG@10, else the results' first")
+    common.add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the chart and says where."""
+    from posbench import plots
+    from posbench.errors import UsageError
+    from posbench.plots.render import check_suffix
+    from posbench.store import open_result
+
+    check_suffix(args.to)
+    results = []
+    for folder in args.results:
+        result = open_result(folder)
+        if result is None:
+            raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
+        results.append(result)
+    with common.progress(args) as progress:
+        chart = plots.draw(results, args.kind, args.measure, args.seed, progress)
+    plots.save(chart, args.to)
+    if args.json:
+        common.print_json({"written": [str(args.to)]})
+    else:
+        common.echo(str(args.to))
+    return 0

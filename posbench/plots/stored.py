@@ -1,0 +1,158 @@
+"""Stored results as charts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posbench import bias
+from posbench.bias import inference, shuffle
+from posbench.errors import UsageError
+from posbench.plots.cells import heatmap
+from posbench.plots.curves import offset_curves, position_curves
+from posbench.plots.null import null_distribution
+from posbench.plots.pairs import slopes
+from posbench.plots.style import Chart, counted
+from posbench.store import Result
+from posbench.types import Float64, Progress, Report, no_progress
+
+
+def draw(
+    results: Sequence[Result], kind: str, measure: str = "", seed: int = 0, progress: Progress = no_progress
+) -> Chart:
+    """One chart of one or several results.
+
+    Args:
+        results: of collections that know where their evidence stands.
+        kind: one of ``KINDS``.
+        measure: a column of the results (default nDCG@10, else the first of the first result).
+        seed: of resampling and shuffles.
+        progress: counts the results that are analysed.
+
+    Raises:
+        UsageError: a result has no evidence, or not what this kind of chart shows.
+        DataError: a result is damaged or lacks the measure.
+    """
+    reports = [result.report() for result in results]
+    first = reports[0].measures
+    measure = measure or ("nDCG@10" if "nDCG@10" in first else first[0])
+    found = dict(zip(names(results), reports, strict=True))
+    datasets = dict.fromkeys(str(result.manifest["dataset"]["name"]) for result in results)
+    return KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is drawn: reports by the name that the chart shows, and how."""
+
+    reports: Mapping[str, Report]
+    measure: str
+    about: str
+    seed: int
+    advance: Callable[[int], None]
+
+    def analysed(self) -> dict[str, dict[str, Any]]:
+        """``bias.position_report`` of each."""
+        found = {}
+        for name, report in self.reports.items():
+            analysis = bias.position_report(report, self.measure, seed=self.seed)
+            if analysis is None:
+                raise _without_evidence(name)
+            found[name] = analysis
+            self.advance(1)
+        return found
+
+
+def names(results: Sequence[Result]) -> list[str]:
+    """What tells results apart, as short as it gets: ranker, dataset or both, and the fingerprint where these agree."""
+    rankers = [str(result.manifest["ranker"]["name"]) for result in results]
+    datasets = [str(result.manifest["dataset"]["name"]) for result in results]
+    both = [f"{ranker} on {dataset}" for ranker, dataset in zip(rankers, datasets, strict=True)]
+    for short in (rankers, datasets, both):
+        if len(set(short)) == len(results):
+            return short
+    full = [f"{name} {result.folder.name[:6]}" for name, result in zip(both, results, strict=True)]
+    if len(set(full)) < len(results):
+        raise UsageError("the same result stands twice in the list; name each once")
+    return full
+
+
+def _without_evidence(name: str) -> UsageError:
+    return UsageError(
+        f"{name}: no query has evidence at a known place; expected a result of a collection with evidence, "
+        "for example of posir-mini"
+    )
+
+
+def _curves(job: _Job) -> Chart:
+    return position_curves(job.analysed(), job.about)
+
+
+def _offsets(job: _Job) -> Chart:
+    reports = job.analysed()
+    for name, report in reports.items():
+        if report["offsets"] is None:
+            raise UsageError(f"{name}: the documents' lengths in tokens are unknown; --kind curves needs none")
+    return offset_curves(reports, job.about)
+
+
+def _heatmap(job: _Job) -> Chart:
+    return heatmap(job.analysed(), job.about)
+
+
+def _null(job: _Job) -> Chart:
+    figures, counts = {}, set()
+    for name, report in job.reports.items():
+        placed = bias.placed(report, job.measure)
+        if placed is None:
+            raise _without_evidence(name)
+        figures[name] = psi_sample(name, placed, job.seed)
+        job.advance(1)
+        counts.add(len(placed.score))
+    return null_distribution(figures, job.measure, f"{job.about}, {counted(counts)} queries")
+
+
+def psi_sample(name: str, placed: bias.Placed, seed: int) -> tuple[float, Float64]:
+    """PSI over all lengths as seen, and under the shuffles that ``position_report`` tests it by: float64[B].
+
+    Raises:
+        UsageError: a position bin has too few queries, or the largest mean is 0.
+    """
+    shuffled = inference.Shuffled.of(shuffle.Shuffler.ordered(placed), seed=seed)
+    counts = shuffled.counts[0]
+    smallest = int(counts[counts > 0].min())
+    if smallest < bias.MIN_QUERIES:
+        raise UsageError(
+            f"{name}: PSI's smallest position bin holds {smallest} queries; expected {bias.MIN_QUERIES} or more"
+        )
+    seen, null = shuffled.psi(0)
+    if np.isnan(seen) or np.isnan(null).any():
+        raise UsageError(f"{name}: every score is 0, so PSI is not defined; expected a ranker that finds something")
+    return seen, null
+
+
+def _slope(job: _Job) -> Chart:
+    if len(job.reports) != 2:
+        raise UsageError(f"--kind slope compares two results; found {len(job.reports)}")
+    one, two = job.analysed().values()
+    pairs = {}
+    for a, b in zip(one["cells"], two["cells"], strict=False):
+        if a["length"] == "all" and a["mean"] is not None and b["mean"] is not None:
+            name = "mean" if a["whole"] else f"{100 * a['low']:.0f}\N{EN DASH}{a['high']:.0%}"
+            pairs[name] = (a["mean"], b["mean"])
+    if "mean" not in pairs:
+        raise UsageError(f"too few queries with evidence; expected {bias.MIN_QUERIES} or more in both results")
+    whole = pairs.pop("mean")
+    first, second = job.reports
+    lines = f"{job.about}, {one['queries']:,} queries; a line a fifth of the document where the evidence stands"
+    return slopes(pairs, whole, (first, second), job.measure, lines)
+
+
+KINDS: Mapping[str, Callable[[_Job], Chart]] = {
+    "curves": _curves,
+    "heatmap": _heatmap,
+    "null": _null,
+    "offsets": _offsets,
+    "slope": _slope,
+}
