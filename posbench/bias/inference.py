@@ -29,6 +29,7 @@ BINS = posir.POSITION_BINS
 FLAT = 0.05
 """An index between -FLAT and FLAT is too small to matter: a line that changes by less than a tenth of the mean."""
 _GROUPS = ("all", *LENGTHS)
+_STEP = 2.0**-12  # to which PSI's interval is searched
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,8 @@ def _psi_interval(found: Shuffled, group: int, seen: float) -> list[float]:
         given = posir.psi(mean * shape / np.average(shape, weights=n[used]) + noise)
         return float((np.count_nonzero(given < seen) + 0.5 * np.count_nonzero(given == seen)) / len(given))
 
-    return [0.0 if share_below(0.0) <= 0.95 else _first(share_below, 0.975), _first(share_below, 0.025)]
+    least = 0.0 if share_below(0.0) <= 0.95 else _STEP
+    return [max(least, _first(share_below, 0.975)), _first(share_below, 0.025)]
 
 
 def _first(share_below: Callable[[float], float], level: float) -> float:
@@ -274,7 +276,7 @@ def _first(share_below: Callable[[float], float], level: float) -> float:
     low, high = 0.0, 1.0
     if share_below(0.0) <= level:
         return 0.0
-    for _ in range(12):
+    while high - low > _STEP:
         middle = (low + high) / 2
         low, high = (middle, high) if share_below(middle) > level else (low, middle)
     return high
