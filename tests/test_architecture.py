@@ -17,6 +17,7 @@ LAYERS = [
     {"measures", "stats", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
     {"loaders", "rankers"},
+    {"controls", "manifest"},
     {"experiment", "exports", "studies"},
     {"cli"},
 ]
