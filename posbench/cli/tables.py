@@ -60,6 +60,8 @@ def _print_bias(console: Console, report: Mapping[str, Any]) -> None:
     console.print(_official(report))
     console.print()
     console.print(_tests(report["tests"]))
+    if report["controlled"]:
+        console.print(_controls(report["controlled"], report["measure"]))
     for sentence in report["verdict"]:
         console.print(f"- {sentence}", markup=False)
     if report["without_evidence"]:
@@ -115,16 +117,42 @@ def _tests(tests: Mapping[str, Any]) -> Table:
     return table
 
 
+_CONTROLS = {"span": "bare evidence span", "bm25": "bm25"}
+
+
+def _controls(controlled: Mapping[str, Any], measure: str) -> Table:
+    """The controls' own means by fifths of position: how hard the questions about each place are."""
+    means = controlled["means"]
+    first = next(iter(means.values()))
+    heads = [f"{100 * cell['low']:.0f}-{100 * cell['high']:.0f}%" for cell in first]
+    table = _table(f"{measure} of the controls", *heads, "curve")
+    for name, cells in means.items():
+        table.add_row(_CONTROLS[name], *map(_cell, cells), curve([cell["mean"] for cell in cells]))
+        table.add_row("", *(_interval(cell["interval"]) for cell in cells), "")
+    return table
+
+
 def _part(figure: Mapping[str, Any] | None, key: str, form: str) -> str:
     return "-" if figure is None else format(figure[key], form)
 
 
 def _truncation(audit: Mapping[str, Any]) -> str:
+    if "window" in audit:
+        return _windows(audit)
     if not audit["documents_cut"]:
         return f"no document is longer than the {audit['max_tokens']:,} tokens that the model reads"
     text = f"the model reads {audit['max_tokens']:,} tokens: {audit['documents_cut']:.1%} of the documents are cut"
     if "evidence_beyond" in audit:
         text += f", and {audit['evidence_beyond']:.1%} of the queries have evidence beyond the cut"
+    return text
+
+
+def _windows(audit: Mapping[str, Any]) -> str:
+    """What is read of long documents in windows: all of it."""
+    text = f"nothing is cut off: {audit['documents_windowed']:.1%} of the documents are read in several windows of "
+    text += f"{audit['max_tokens']:,} tokens ({audit['windows']:,} windows)"
+    if audit["documents_windowed"] and "evidence_parted" in audit:
+        text += f", and {audit['evidence_parted']:.1%} of the queries have evidence that no window holds whole"
     return text
 
 

@@ -194,7 +194,11 @@ class WordLlamaEncoder:
 
     def embed(self, texts: Sequence[str], role: Role) -> Float32:
         """Vectors of one batch."""
-        return np.asarray(self.model.embed(list(texts), norm=self.normalize, batch_size=max(1, len(texts))), np.float32)
+        vectors = np.asarray(self.model.embed(list(texts), batch_size=max(1, len(texts))), np.float32)
+        if self.normalize:  # the package would divide the zero vector of a text without tokens by 0
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.where(norms > 0, norms, 1)
+        return vectors
 
     def kept_chars(self, text: str, role: Role) -> int:
         """All of it."""

@@ -81,8 +81,10 @@ def _cut_text(model: Encoder, text: str, tokens: int, limit: int, stride: int) -
     while width > 0:
         first = starts(len(offsets), width, stride)
         spans = np.stack([offsets[first, 0], offsets[first + width - 1, 1]], axis=1)
-        excess = int(model.lengths([text[start:end] for start, end in spans.tolist()], "document").max()) - limit
+        found = [text[start:end].lstrip() for start, end in spans.tolist()]  # a token may begin with a space
+        excess = int(model.lengths(found, "document").max()) - limit
         if excess <= 0:
+            spans[:, 0] = spans[:, 1] - [len(piece) for piece in found]
             return spans
         width -= excess
     raise UsageError(f"windows of {limit} tokens leave no room for text beside prompt and special tokens; use more")
