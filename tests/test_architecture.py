@@ -17,7 +17,9 @@ LAYERS = [
     {"measures", "stats", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
     {"loaders", "rankers"},
-    {"experiment", "exports", "biases", "plots", "studies"},
+    {"controls", "manifest"},
+    {"experiment"},
+    {"exports", "biases", "plots", "studies"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "pandas", "scipy", "faiss", "bm25s", "ir_measures"}

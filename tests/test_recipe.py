@@ -58,6 +58,10 @@ FAULTS = {
         GOOD.replace('hub = "org/model"', 'hub = "a/b"\npackage = "c"'),
         r"my\.toml: key source\[0\]: a source has exactly one of path, hub and package",
     ),
+    "windows that leave gaps": (
+        GOOD.replace('licence = "MIT"', 'licence = "MIT"\nwindow = "max"\nstride = 600'),
+        r"my\.toml: key \(top level\): stride 600 leaves gaps between windows of 512 tokens",
+    ),
     "no TOML": ("kind = ", r"my\.toml: not a readable TOML file"),
 }
 

@@ -11,6 +11,7 @@ from posbench.cli.tables import curve, figure, interval, plain_table, terminal
 
 _LABEL = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
 _GROUPS = ("all", *LENGTHS)
+_CONTROLS = {"span": "bare evidence span", "bm25": "bm25"}
 
 
 def print_all(found: Sequence[Mapping[str, Any]]) -> None:
@@ -26,7 +27,7 @@ def print_all(found: Sequence[Mapping[str, Any]]) -> None:
 
 def print_bias(console: Console, report: Mapping[str, Any]) -> None:
     """One analysis."""
-    tables = [_positions(report), _offsets(report), _official(report), _tests(report["tests"])]
+    tables = [_positions(report), _offsets(report), _official(report), _tests(report["tests"]), _controls(report)]
     for table in tables:
         if table is not None:
             console.print()
@@ -103,6 +104,20 @@ def _tests(tests: Mapping[str, Any]) -> Table:
     table.add_row("  p (Holm)", *(_part(signed[name], "p_holm", ".3f") for name in _GROUPS))
     table.caption = f"-: fewer than {MIN_QUERIES} queries in a bin; index: -1 all at the start, +1 all at the end"
     table.caption_justify = "left"
+    return table
+
+
+def _controls(report: Mapping[str, Any]) -> Table | None:
+    """The controls' own means by fifths of position: how hard the questions about each place are."""
+    if report["controlled"] is None:
+        return None
+    means = report["controlled"]["means"]
+    first = next(iter(means.values()))
+    heads = [f"{100 * cell['low']:.0f}-{100 * cell['high']:.0f}%" for cell in first]
+    table = plain_table(f"{report['measure']} of the controls", *heads, "curve")
+    for name, cells in means.items():
+        table.add_row(_CONTROLS[name], *map(_cell, cells), curve([cell["mean"] for cell in cells]))
+        table.add_row("", *(interval(cell["interval"]) for cell in cells), "")
     return table
 
 

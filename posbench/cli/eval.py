@@ -35,6 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="torch devices, for example cuda:0,cuda:1 (default: all GPUs, else cpu)",
     )
+    parser.add_argument(
+        "--window",
+        choices=("truncate", "average", "max"),
+        default="",
+        help="long documents of dense rankers: cut off, the mean of their windows, or their best window",
+    )
+    parser.add_argument(
+        "--window-tokens", type=int, default=0, metavar="N", help="of a window (default: all that the model reads)"
+    )
+    parser.add_argument(
+        "--stride", type=int, default=0, metavar="N", help="tokens between windows' starts, at most (default: a window)"
+    )
+    parser.add_argument(
+        "--controls", action="store_true", help="score bare evidence spans and bm25 too, to tell difficulty from bias"
+    )
     parser.add_argument("--again", action="store_true", help="compute a finished result anew")
     parser.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
     common.add_common(parser)
@@ -55,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         cache=args.cache,
         devices=tuple(part for part in args.device.split(",") if part),
+        window=args.window,
+        window_tokens=args.window_tokens,
+        stride=args.stride,
+        controls=args.controls,
         again=args.again,
         remote_code=args.trust_remote_code,
         options=LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split),

@@ -38,9 +38,20 @@ def _measures(summary: Mapping[str, Any]) -> Table:
 
 
 def _truncation(audit: Mapping[str, Any]) -> str:
+    if "window" in audit:
+        return _windows(audit)
     if not audit["documents_cut"]:
         return f"no document is longer than the {audit['max_tokens']:,} tokens that the model reads"
     text = f"the model reads {audit['max_tokens']:,} tokens: {audit['documents_cut']:.1%} of the documents are cut"
     if "evidence_beyond" in audit:
         text += f", and {audit['evidence_beyond']:.1%} of the queries have evidence beyond the cut"
+    return text
+
+
+def _windows(audit: Mapping[str, Any]) -> str:
+    """What is read of long documents in windows: all of it."""
+    text = f"nothing is cut off: {audit['documents_windowed']:.1%} of the documents are read in several windows of "
+    text += f"{audit['max_tokens']:,} tokens ({audit['windows']:,} windows)"
+    if audit["documents_windowed"] and "evidence_parted" in audit:
+        text += f", and {audit['evidence_parted']:.1%} of the queries have evidence that no window holds whole"
     return text

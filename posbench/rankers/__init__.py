@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
+
 from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
 from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, RankerRecipe, Source
@@ -30,6 +32,36 @@ def resolve(name: str) -> tuple[str, RankerRecipe]:
             "model folder", name, (), "give a folder that exists, a hub id or a name of `posbench list rankers`"
         )
     return name, recipes.ranker(name)
+
+
+def windowed(
+    name: str, recipe: RankerRecipe, window: str, tokens: int = 0, stride: int = 0
+) -> tuple[str, RankerRecipe]:
+    """A dense ranker's recipe with another treatment of long documents, and a name that says so ("e5+max-256").
+
+    Args:
+        name: the ranker's.
+        recipe: the ranker's.
+        window: "truncate", "average" or "max"; "" leaves it as the recipe has it.
+        tokens: of a window, prompt and special tokens included; 0 is all that the model reads.
+        stride: tokens from one window's start to the next one's, at most; 0 is as few windows as will do.
+
+    Raises:
+        UsageError: the ranker is not dense, or the three do not fit together or the model.
+    """
+    if not (window or tokens or stride):
+        return name, recipe
+    if not isinstance(recipe, DenseRecipe):
+        raise UsageError(f"windows are for dense rankers; {name} is none")
+    changes = {"window": window or recipe.window, "window_tokens": tokens, "stride": stride}
+    try:
+        changed = msgspec.structs.replace(recipe, **changes)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from error
+    if changed == recipe:
+        return name, recipe
+    parts = [changed.window, *([str(tokens)] if tokens else []), *([f"s{stride}"] if stride else [])]
+    return f"{name}+{'-'.join(parts)}", changed
 
 
 def build(

