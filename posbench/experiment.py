@@ -16,6 +16,7 @@ from posbench.recipe import digest
 from posbench.store import RESULTS, Cache, Result, Results, default_cache
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
 
+
 @dataclass(frozen=True)
 class Settings:
     """How to run, apart from what to run.

@@ -43,7 +43,7 @@ def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
     """Writes results and returns the files written.
 
     ``csv`` and ``parquet``: one tidy table in the file ``target``. ``trec``: a run file a (result, dataset), and
-    ``mteb-json``: a result file a result, in the folder ``target``; both leave out results of studies, which rank nothing.
+    ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies, which rank nothing.
 
     Raises:
         UsageError: all results are of studies, and the form is of rankings.

@@ -1,7 +1,7 @@
 """Results and caches on disk: addressed by content, written atomically, safe with several processes at once.
 
-A result is a folder ``<root>/<dataset>/<ranker>/<fingerprint>/`` with queries.parquet, manifest.json and, where something
-was ranked, run.parquet.
+A result is a folder ``<root>/<dataset>/<ranker>/<fingerprint>/`` with queries.parquet, manifest.json and, unless it is
+of a study, which ranks nothing, run.parquet.
 Everything is written under another name and renamed, the manifest last: a result without a manifest does not exist.
 """
 

@@ -11,6 +11,7 @@ from posbench.errors import PosbenchError
 COMMANDS = {
     "eval": "evaluate a ranker on a dataset",
     "score": "score a TREC run file against TREC qrels",
+    "saliency": "show which parts of a document move its score",
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",
     "runs": "list stored results",
