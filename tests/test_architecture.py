@@ -15,9 +15,11 @@ LAYERS = [
     {"errors"},
     {"types"},
     {"measures", "stats", "topk", "store", "recipe", "hub"},
-    {"bias", "evaluate", "manifest"},
+    {"bias", "evaluate"},
     {"loaders", "rankers"},
-    {"experiment", "exports", "studies"},
+    {"controls", "manifest"},
+    {"experiment", "exports"},
+    {"studies"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "pandas", "scipy", "faiss", "bm25s", "ir_measures"}

@@ -60,14 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Computes and prints."""
+    from posbench.experiment import Settings
     from posbench.loaders import LoadOptions
     from posbench.studies import saliency
     from posbench.studies.pairs import Selection
 
     _check(args)
-    settings = saliency.Settings(
-        method=saliency.Method(args.method, args.steps, args.baseline, args.segments, args.max_tokens),
-        selection=Selection(args.min_tokens, _range(args.evidence), args.whole, args.pairs),
+    method = saliency.Method(args.method, args.steps, args.baseline, args.segments, args.max_tokens)
+    selection = Selection(args.min_tokens, _range(args.evidence), args.whole, args.pairs)
+    settings = Settings(
         seed=args.seed,
         out=args.out,
         cache=args.cache,
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         command=args.command,
     )
     with common.progress(args) as progress:
-        outcome = saliency.run(args.dataset, args.model, settings, progress)
+        outcome = saliency.run(args.dataset, args.model, method, selection, settings, progress)
     if args.json:
         common.print_json(dict(outcome.summary))
     else:

@@ -4,10 +4,10 @@ The methods are PosIR's gradient norm, integrated gradients, and occlusion of se
 but vectors. All run in float32: differences of scores and long sums of gradients are noise in bfloat16.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -17,9 +17,10 @@ import pyarrow as pa
 from posbench import loaders, manifest, rankers
 from posbench.errors import UsageError
 from posbench.evaluate import constant
+from posbench.experiment import Outcome, Settings, common_name
 from posbench.rankers.encoders import SentenceTransformerEncoder
 from posbench.recipe import DenseRecipe, RankerRecipe, digest
-from posbench.store import RESULTS, Cache, Result, Results, default_cache
+from posbench.store import Cache, Result, Results
 from posbench.studies import curves, gradients
 from posbench.studies.curves import Attribution
 from posbench.studies.gradients import Differentiable
@@ -50,46 +51,31 @@ class Method:
         return {name: getattr(self, name) for name in ("name", "max_tokens", *_OPTIONS[self.name])}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to run, apart from what to run; as ``experiment.Settings``."""
-
-    method: Method = Method()
-    selection: Selection = Selection()
-    seed: int = 0
-    out: Path = RESULTS
-    cache: Path = field(default_factory=default_cache)
-    devices: tuple[str, ...] = ()
-    again: bool = False
-    remote_code: bool = False
-    options: loaders.LoadOptions = field(default_factory=loaders.LoadOptions)
-    command: str = ""
+_OFFICIAL, _PAIRS = Method(), Selection()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A stored result and the summary that a person or a script reads; ``fresh`` is False where it was stored."""
-
-    result: Result
-    report: Report
-    summary: Mapping[str, Any]
-    fresh: bool
-
-
-def run(dataset: str, model: str, settings: Settings | None = None, progress: Progress = no_progress) -> Outcome:
+def run(
+    dataset: str,
+    model: str,
+    method: Method = _OFFICIAL,
+    selection: Selection = _PAIRS,
+    settings: Settings | None = None,
+    progress: Progress = no_progress,
+) -> Outcome:
     """Computes the saliency of one model on one dataset, or reads the finished result.
 
     Args:
         dataset: a dataset recipe's name, with a subset after "/", or a path; it needs evidence.
         model: a ranker recipe's name, a recipe file, a model folder, a hub id or ``module:Class``; it needs to embed.
-        settings: how to run.
+        method: how each pair is attributed.
+        selection: which pairs.
+        settings: how to run; measures and depth do not matter.
         progress: shows long steps.
 
     Raises:
         UsageError: the model cannot do what the method needs, or no pair qualifies.
     """
     settings = settings or Settings()
-    clock = manifest.Clock()
     name, recipe = rankers.resolve(model)
     recipe = _exact(recipe)
     rankers.check_devices(settings.devices)
@@ -98,9 +84,9 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     ranker = rankers.build(recipe, depth=1, progress=progress, name=name, **places)
     if not callable(getattr(ranker, "embeddings", None)):
         raise UsageError(f"{name} does not embed texts; saliency needs an embedding model, see `posbench list rankers`")
-    with clock.phase("load"):
-        collections = loaders.load(dataset, settings.options, progress)
-    job = _Job(manifest.common_name(collections), name, collections, ranker, recipe, settings, devices, clock, progress)
+    collections = loaders.load(dataset, settings.options, progress)
+    whole = common_name(collections)
+    job = _Job(whole, name, collections, ranker, recipe, method, selection, settings, devices, progress)
     results = Results(settings.out)
     result = None if settings.again else results.find(job.dataset, name, job.fingerprint)
     fresh = result is None
@@ -121,9 +107,10 @@ class _Job:
     collections: Sequence[Collection]
     ranker: Any
     recipe: RankerRecipe
+    method: Method
+    selection: Selection
     settings: Settings
     devices: tuple[str, ...]
-    clock: manifest.Clock
     progress: Progress
 
     @property
@@ -135,9 +122,8 @@ class _Job:
     def fingerprint(self) -> str:
         """Identifies the result: same collections, ranker, method and sample, same values."""
         parts = [collection.fingerprint for collection in self.collections]
-        chosen = asdict(self.settings.selection)
-        seed = self.settings.seed if chosen["pairs"] else 0
-        return digest(["saliency", parts, self.used, self.settings.method.used(), chosen, seed])
+        seed = self.settings.seed if self.selection.pairs else 0
+        return digest(["saliency", parts, self.used, self.method.used(), asdict(self.selection), seed])
 
 
 def _exact(recipe: RankerRecipe) -> RankerRecipe:
@@ -149,35 +135,32 @@ def _exact(recipe: RankerRecipe) -> RankerRecipe:
 
 
 def _compute(job: _Job, results: Results) -> Result:
-    settings = job.settings
-    with job.clock.phase("select"):
-        limit = settings.method.max_tokens
-        pairs = select(job.collections, job.ranker, settings.selection, limit, settings.seed)
-    cache = Cache(settings.cache)
+    start = time.perf_counter()
+    pairs = select(job.collections, job.ranker, job.selection, job.method.max_tokens, job.settings.seed)
+    cache = Cache(job.settings.cache)
     keys: list[str] = []
-    with job.clock.phase("attribute"):
-        if settings.method.name == "occlusion":
-            found = _occluded(job, pairs)
-        else:
-            found = _differentiated(job, pairs, cache, keys)
+    if job.method.name == "occlusion":
+        found = _occluded(job, pairs)
+    else:
+        found = _differentiated(job, pairs, cache, keys)
     rows = _rows(job.name, pairs, found)
     header = {
         "kind": "saliency",
         "dataset": manifest.dataset(job.dataset, job.collections),
         "ranker": {"name": job.name, "recipe": msgspec.to_builtins(job.recipe), "used": job.used},
-        "weights": manifest.weights_sentence(job.ranker),
+        "weights": manifest.weights(job.ranker),
         "measures": list(curves.MEASURES),
-        "method": settings.method.used(),
+        "method": job.method.used(),
         "selection": {
-            **asdict(settings.selection),
+            **asdict(job.selection),
             "with_evidence": pairs.judged,
             "qualify": pairs.found,
             "without_curve": len(found) - len(rows),
         },
-        "seed": settings.seed,
-        "command": settings.command,
+        "seed": job.settings.seed,
+        "command": job.settings.command,
         "devices": list(job.devices),
-        "seconds": job.clock.seconds,
+        "seconds": {"saliency": round(time.perf_counter() - start, 3)},
         "peak_memory_mb": manifest.peak_memory(),
         "versions": manifest.versions(),
     }
@@ -217,12 +200,12 @@ def _queries(job: _Job, pairs: Pairs) -> Any:
 
 def _occluded(job: _Job, pairs: Pairs) -> list[Attribution]:
     texts = list(zip(pairs.queries, pairs.documents, strict=True))
-    return occlude(job.ranker, texts, job.settings.method.segments, _kept(job))
+    return occlude(job.ranker, texts, job.method.segments, _kept(job))
 
 
 def _kept(job: _Job) -> Callable[[str], int]:
     """How many leading characters of a document the model reads."""
-    encoder, limit = getattr(job.ranker, "encoder", None), job.settings.method.max_tokens
+    encoder, limit = getattr(job.ranker, "encoder", None), job.method.max_tokens
     if not limit:
         return len if encoder is None else partial(encoder.kept_chars, role="document")
     if not isinstance(encoder, SentenceTransformerEncoder):
@@ -233,7 +216,7 @@ def _kept(job: _Job) -> Callable[[str], int]:
 
 def _differentiated(job: _Job, pairs: Pairs, cache: Cache, keys: list[str]) -> list[Attribution]:
     """Gradients, batch by batch; finished batches are cached, so that an interrupted run goes on."""
-    how = job.settings.method
+    how = job.method
     model = Differentiable(getattr(job.ranker, "encoder", None), how.max_tokens)
     method = gradients.norm if how.name == "gradient" else gradients.integrated(how.steps, how.baseline)
     queries = _queries(job, pairs)
