@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from posbench import loaders, recipe, stats
+from posbench import loaders, recipe
 from posbench.cli import main
 from posbench.errors import UsageError
 from posbench.rankers.dense import DenseRanker
@@ -142,7 +142,7 @@ def test_only_the_documents_own_tokens_count(decoder_folder):
 
 @pytest.mark.parametrize("baseline", ["zero", "mean"])
 def test_integrated_gradients_add_up_to_the_score(minilm, queries, baseline):
-    for found in attribute(minilm, DOCUMENTS, queries, integrated(32, baseline)):
+    for found in attribute(minilm, DOCUMENTS[:2], queries[:2], integrated(32, baseline)):
         assert found.values.sum() == pytest.approx(found.score - found.baseline, abs=2e-3)
         assert abs(found.score - found.baseline) > 0.05
 
@@ -194,7 +194,7 @@ class Words:
 def test_occlusion_is_the_fall_of_the_score():
     document = "bee bee ... ... lens .. ice ... ... bee "
     found = occlusion.occlude(Words(), [("bee", document), ("lens ice", document)], 5, len)
-    assert [one.values.tolist() for one in found] == [[2, 0, 0, 0, 1], [0, 0, 2, 0, 0]]
+    assert [one.values.tolist() for one in found] == [[2, 0, 0, 0, 1], [0, 0, 1, 1, 0]]
     assert [one.score for one in found] == [3, 2]
     (cut,) = occlusion.occlude(Words(), [("bee", document)], 2, lambda text: 16)
     assert (cut.score, cut.spans.max()) == (2, 16)
@@ -273,9 +273,8 @@ def test_a_sink_at_the_first_token_is_told_from_a_lean():
     assert "without the first unit: no lean" in summary["verdict"][1]
 
 
-def test_even_saliency_is_seldom_called_a_lean(monkeypatch):
-    monkeypatch.setattr(stats, "REPLICATES", 500)
-    p_values = [curves.summary(planted(60, np.ones(40), seed, units=40))["centroid"]["p"] for seed in range(100)]
+def test_even_saliency_is_seldom_called_a_lean():
+    p_values = [curves.summary(planted(60, np.ones(40), seed, units=40))["centroid"]["p"] for seed in range(60)]
     assert np.mean(np.array(p_values) < 0.05) <= 0.12
     assert np.mean(p_values) > 0.35
 
@@ -385,7 +384,7 @@ def test_a_bag_of_words_leans_nowhere(capsys, tmp_path):
     pytest.importorskip("wordllama")
     places = ("--out", tmp_path / "out", "--cache", tmp_path / "cache")
     where = ("--model", "wordllama", "--min-tokens", 0, "--evidence", "0,1")
-    _, out, _ = call(capsys, *where, "--method", "occlusion", "--json", *places)
+    _, out, _ = call(capsys, *where, "--method", "occlusion", "--segments", 10, "--json", *places)
     summary = json.loads(out)
     assert (summary["pairs"], summary["documents"]) == (480, 192)
     assert summary["read"]["mean"] == 1.0
