@@ -394,6 +394,16 @@ def test_a_bag_of_words_leans_nowhere(capsys, tmp_path):
     assert summary["completeness"] is None
 
 
+def test_evidence_in_another_language_has_no_place(capsys, tmp_path):
+    pytest.importorskip("wordllama")
+    arguments = ("--model", "wordllama", "--dataset", "posir-mini/deu-eng", "--method", "occlusion", "--segments", 5)
+    places = ("--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    status, out, _ = call(capsys, *arguments, "--json", *places)
+    summary = json.loads(out)
+    assert (status, summary["evidence_read"], summary["evidence"]["mean"]) == (0, None, None)
+    assert "the evidence" not in call(capsys, *arguments, *places)[1]
+
+
 ERRORS = {
     "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; saliency needs an embedding model"),
     "no gradient": (("--model", "wordllama"), "no token embeddings to differentiate by; use --method occlusion"),

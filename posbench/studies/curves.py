@@ -79,7 +79,8 @@ def row(found: Attribution, doc_chars: int, evidence: tuple[int, int] | None) ->
 
     Returns:
         ``MEASURES``; ``curve`` float[100]; ``units`` (how many); ``score``, ``baseline``, ``attributed`` (the sum of
-        the signed values); ``evidence`` (its mean magnitude over all units' mean; NaN where it is not read).
+        the signed values); ``evidence`` (its mean magnitude over all units' mean; NaN where it is not read,
+        None where it is not known).
     """
     size, rest = magnitudes(found.values), magnitudes(found.values[1:])
     raw = np.abs(found.values)
@@ -100,9 +101,9 @@ def row(found: Attribution, doc_chars: int, evidence: tuple[int, int] | None) ->
     }
 
 
-def _lift(size: Float64, spans: Int32, evidence: tuple[int, int] | None) -> float:
+def _lift(size: Float64, spans: Int32, evidence: tuple[int, int] | None) -> float | None:
     if evidence is None:
-        return float("nan")
+        return None
     inside = (spans[:, 1] > evidence[0]) & (spans[:, 0] < evidence[1])
     return float(size[inside].mean() / size.mean()) if inside.any() else float("nan")
 
@@ -117,7 +118,8 @@ def summary(report: Report, *, seed: int = 0) -> dict[str, Any]:
         where there is an even value to compare with, ``even`` and ``p`` (``p_holm`` over the five fifths): two-sided,
         from the same resamples. ``interval`` and ``p`` are None with fewer than 10 documents. ``completeness``: mean
         and largest error of the sum of the attributions against the score, or None; ``pairs``, ``documents``,
-        ``evidence_read`` (pairs whose evidence is read, at least in part) and ``verdict``, plain sentences.
+        ``evidence_read`` (pairs whose evidence is read, at least in part; None
+        where it is known of none) and ``verdict``, plain sentences.
     """
     table = report.queries
     curves = np.stack(table["curve"].to_numpy(zero_copy_only=False)).astype(np.float64)
@@ -134,16 +136,17 @@ def summary(report: Report, *, seed: int = 0) -> dict[str, Any]:
 
     def figure(name: str, even: float | None = None) -> dict[str, Any]:
         at = POINTS + [*MEASURES, "evidence"].index(name)
-        known = ~np.isnan(values[:, at])
-        enough = len(np.unique(clusters[known])) >= bias.MIN_QUERIES
+        some = ~np.isnan(values[:, at])
+        enough = len(np.unique(clusters[some])) >= bias.MIN_QUERIES
         found: dict[str, Any] = {
-            "mean": float(values[known, at].mean()) if known.any() else None,
+            "mean": float(values[some, at].mean()) if some.any() else None,
             "interval": [float(low[at]), float(high[at])] if enough else None,
         }
         if even is not None:
             found |= {"even": even, "p": _two_sided(drawn[:, at], even) if enough else None}
         return found
 
+    known = len(table) - table["evidence"].null_count
     even_first = float((1 / table["units"].to_numpy()).mean())
     content: dict[str, Any] = {
         **{name: report.header.get(name) for name in ("method", "selection")},
@@ -161,7 +164,7 @@ def summary(report: Report, *, seed: int = 0) -> dict[str, Any]:
         "first": figure("first", even_first),
         "read": figure("read"),
         "evidence": figure("evidence", 1.0),
-        "evidence_read": int(np.count_nonzero(~np.isnan(figures[:, -1]))),
+        "evidence_read": None if known == 0 else int(np.count_nonzero(~np.isnan(figures[:, -1]))),
         "completeness": _completeness(table),
     }
     return content | {"verdict": _verdict(content)}

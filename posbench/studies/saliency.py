@@ -30,6 +30,7 @@ from posbench.types import Collection, Progress, Report, distinct, no_progress, 
 
 MethodName = Literal["gradient", "integrated", "occlusion"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
+_TYPES = {"curve": pa.list_(pa.float64()), "evidence": pa.float64()}
 _OPTIONS = {"gradient": (), "integrated": ("steps", "baseline"), "occlusion": ("segments",)}
 
 
@@ -186,7 +187,7 @@ def _rows(name: str, pairs: Pairs, found: Sequence[Attribution]) -> pa.Table:
     table = table.add_column(1, "ranker", constant(name, len(rows)))
     for column in rows[0]:
         values = [row[column] for row in rows]
-        table = table.append_column(column, pa.array(values, pa.list_(pa.float64()) if column == "curve" else None))
+        table = table.append_column(column, pa.array(values, _TYPES.get(column)))
     return table
 
 
