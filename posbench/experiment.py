@@ -83,7 +83,7 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
         collections = loaders.load(dataset, settings.options, progress)
     if settings.controls:
         controls.check(collections)
-    job = _Job(_common_name(collections), name, collections, chosen, ranker, make, settings, devices, clock)
+    job = _Job(common_name(collections), name, collections, chosen, ranker, make, settings, devices, clock)
     results = Results(settings.out)
     found = None if settings.again else results.find(job.dataset, job.name, job.fingerprint)
     fresh = found is None
@@ -138,7 +138,7 @@ class _Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
-def _common_name(collections: Sequence[Collection]) -> str:
+def common_name(collections: Sequence[Collection]) -> str:
     """The longest common path of the collections' names."""
     if len(collections) == 1:
         return collections[0].name
@@ -258,6 +258,7 @@ def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
         "measures": list(job.settings.measures),
         "controls": _controls(job) if job.settings.controls else None,
         "depth": job.settings.depth,
+        "kind": "eval",
         "seed": job.settings.seed,
         "truncation": audit,
         "command": job.settings.command,

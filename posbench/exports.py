@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from posbench import __version__
+from posbench.errors import UsageError
 from posbench.store import Result, safe_name, written
 from posbench.types import Report
 
@@ -42,7 +43,10 @@ def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
     """Writes results and returns the files written.
 
     ``csv`` and ``parquet``: one tidy table in the file ``target``. ``trec``: a run file a (result, dataset), and
-    ``mteb-json``: a result file a result, in the folder ``target``.
+    ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies, which rank nothing.
+
+    Raises:
+        UsageError: all results are of studies, and the form is of rankings.
     """
     if form == "csv":
         plain = tidy(results)
@@ -54,9 +58,13 @@ def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
         with written(target) as part:
             pq.write_table(tidy(results), part, compression="zstd")
         return [target]
+    rankings = [result for result in results if result.kind == "eval"]
+    if not rankings:
+        kinds = ", ".join(sorted({result.kind for result in results}))
+        raise UsageError(f"nothing was ranked for these results ({kinds}); export them with --format csv or parquet")
     if form == "trec":
-        return [path for result in results for path in _trec(result, target)]
-    return [_mteb(result, target) for result in results]
+        return [path for result in rankings for path in _trec(result, target)]
+    return [_mteb(result, target) for result in rankings]
 
 
 def _trec(result: Result, folder: Path) -> list[Path]:

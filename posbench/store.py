@@ -1,6 +1,7 @@
 """Results and caches on disk: addressed by content, written atomically, safe with several processes at once.
 
-A result is a folder ``<root>/<dataset>/<ranker>/<fingerprint>/`` with run.parquet, queries.parquet and manifest.json.
+A result is a folder ``<root>/<dataset>/<ranker>/<fingerprint>/`` with queries.parquet, manifest.json and, unless it is
+of a study, which ranks nothing, run.parquet.
 Everything is written under another name and renamed, the manifest last: a result without a manifest does not exist.
 """
 
@@ -86,6 +87,11 @@ class Result:
     folder: Path
     manifest: Mapping[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """What was done: "eval", or the name of a study, whose result holds no run."""
+        return str(self.manifest.get("kind", "eval"))
+
     def report(self) -> Report:
         """The per-query values.
 
@@ -122,7 +128,7 @@ class Results:
         return open_result(self.folder(dataset, ranker, fingerprint))
 
     def write(self, dataset: str, ranker: str, fingerprint: str, report: Report, run: pa.Table | None) -> Result:
-        """Writes a result; ``report.header`` becomes the manifest. ``run`` None keeps the run that is there."""
+        """Writes a result; ``report.header`` becomes the manifest. ``run`` None keeps the run, if one is there."""
         folder = self.folder(dataset, ranker, fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
         if run is not None:
@@ -130,7 +136,8 @@ class Results:
                 pq.write_table(run, part, compression="zstd")
         with written(folder / "queries.parquet") as part:
             pq.write_table(report.queries, part, compression="zstd")
-        files = {name: sha256_of(folder / name) for name in ("run.parquet", "queries.parquet")}
+        names = [name for name in ("run.parquet", "queries.parquet") if (folder / name).is_file()]
+        files = {name: sha256_of(folder / name) for name in names}
         manifest = {"format": FORMAT, "fingerprint": fingerprint, **report.header, "files": files}
         with written(folder / "manifest.json") as part:
             part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "evaluate a ranker on a dataset",
     "bias": "tell position bias from noise, in stored results or any table",
     "score": "score a TREC run file against TREC qrels",
+    "saliency": "show which parts of a document move its score",
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",
     "runs": "list stored results",

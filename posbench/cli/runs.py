@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line a result: dataset, ranker, means, folder."""
+    """Prints one line a result: dataset, ranker, what was done if not eval, means of whole measures, folder."""
     from posbench.exports import means
     from posbench.store import Results
 
@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
         {
             "dataset": result.manifest["dataset"]["name"],
             "ranker": result.manifest["ranker"]["name"],
+            "kind": result.kind,
             "measures": means(result.report()),
             "weights": result.manifest["weights"],
             "result": str(result.folder),
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if not rows:
         common.remark(args, f"no results in {args.out}; `posbench eval --model e5` makes one")
     for row in rows:
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in row["measures"].items())
-        common.echo(f"{row['dataset']}  {row['ranker']}  {figures}  {row['result']}")
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in row["measures"].items() if ":" not in name)
+        kind = "" if row["kind"] == "eval" else f"{row['kind']}  "
+        common.echo(f"{row['dataset']}  {row['ranker']}  {kind}{figures}  {row['result']}")
     return 0

@@ -181,8 +181,13 @@ class DenseRanker:
         kept[cut] = [places[doc] for doc in evidence.doc[cut].tolist()]
         return float((evidence.end > kept).mean())
 
+    @property
+    def encoder(self) -> Encoder:
+        """The model on the first device, loaded when first asked for."""
+        return self._load()[0]
+
     def _kept_chars(self, collection: Collection, doc: int) -> int:
-        return self._load()[0].kept_chars(collection.docs[doc].as_py(), "document")
+        return self.encoder.kept_chars(collection.docs[doc].as_py(), "document")
 
     def _load(self) -> list[Encoder]:
         if not self._encoders:
@@ -264,13 +269,14 @@ def _embed_halving(model: Encoder, texts: list[str], role: Role) -> Float32:
     try:
         return model.embed(texts, role)
     except (RuntimeError, MemoryError) as error:
-        if len(texts) == 1 or not _out_of_memory(error):
+        if len(texts) == 1 or not out_of_memory(error):
             raise
         half = len(texts) // 2
     return np.concatenate([_embed_halving(model, texts[:half], role), _embed_halving(model, texts[half:], role)])
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether a batch was too large for the device."""
     return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
