@@ -14,10 +14,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"types"},
-    {"measures", "stats", "topk", "store", "recipe", "hub"},
+    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
     {"loaders", "rankers"},
-    {"experiment", "exports", "studies"},
+    {"experiment", "exports", "compare", "studies"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "pandas", "scipy", "faiss", "bm25s", "ir_measures"}

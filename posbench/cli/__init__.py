@@ -14,6 +14,8 @@ COMMANDS = {
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",
     "runs": "list stored results",
+    "compare": "compare rankers: paired tests, shared ranks, position bias",
+    "findings": "test a paper's claims on its published figures",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",
 }
 

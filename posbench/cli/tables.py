@@ -7,18 +7,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from posbench.bias import LENGTH_NAMES, LENGTHS, MIN_QUERIES
+from posbench.bias import LENGTHS, MIN_QUERIES
+from posbench.cli.screen import LABEL as _LABEL
+from posbench.cli.screen import interval_text as _interval
+from posbench.cli.screen import plain_table as _table
+from posbench.cli.screen import screen
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_LABEL = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
-_WIDTH = 110  # columns where standard output is no terminal
 
 
 def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
     """Everything ``posbench eval`` says of one result."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = screen()
     counts = summary["counts"]
     console.print(f"[bold]{summary['ranker']}[/bold] on [bold]{summary['dataset']}[/bold]: ", end="")
     console.print(
@@ -41,15 +41,6 @@ def _measures(summary: Mapping[str, Any]) -> Table:
     table = _table("measure", "mean", "95% interval")
     for name, mean in summary["measures"].items():
         table.add_row(name, f"{mean:.4f}", _interval(summary["intervals"][name]))
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    """A plain table: the first column on the left, figures on the right."""
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -134,10 +125,6 @@ def _cell(cell: Mapping[str, Any]) -> str:
 
 def _figure(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return "" if interval is None or math.isnan(interval[0]) else f"{interval[0]:.2f}..{interval[1]:.2f}"
 
 
 def curve(values: Sequence[float | None]) -> str:
