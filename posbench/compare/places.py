@@ -73,7 +73,7 @@ def signed_index(
     """The signed index of float64[Q, R] scores; tests flip each document's contribution to a difference."""
     design = _Design.of(queries)
     rankers = scores.shape[1]
-    columns = [_index_sums(design, score) for score in scores.T]
+    columns = [_index_sums(design, score, Levels.of(queries, score).rest) for score in scores.T]
     sums = np.stack(columns, axis=1).reshape(len(queries.score), -1)
     clustered = paired.cluster_sums(sums, queries.cluster)
     weights = stats.resamples(queries.cluster, queries.stratum, replicates=replicates, seed=seed)
@@ -88,9 +88,9 @@ def signed_index(
     return Figures(seen, spread, _pairwise(total, null.reshape(len(null), rankers, -1)))
 
 
-def _index_sums(design: _Design, score: Float64) -> Float64:
-    """What the index is a ratio of, by group: float64[Q, 5 x (x s, x^2, s, 1)]."""
-    parts = [design.line * score, design.line**2, score, np.ones(len(score))]
+def _index_sums(design: _Design, score: Float64, rest: Float64) -> Float64:
+    """What the index is a ratio of, by group: float64[Q, 5 x (x e, x^2, s, 1)]."""
+    parts = [design.line * rest, design.line**2, score, np.ones(len(score))]
     return np.stack([np.where(member, part, 0.0) for member in design.member for part in parts], axis=1)
 
 
