@@ -26,8 +26,10 @@ def test_spearman_and_its_exact_test_agree_with_enumeration(ties):
         a, b = rng.integers(0, 4, (2, 6)).astype(float) if ties else rng.random((2, 6))
         expected = stats.spearmanr(a, b).statistic
         assert correlation.spearman(a, b) == pytest.approx(expected)
-        every = np.array([stats.spearmanr(a, np.array(order)).statistic for order in permutations(b)])
-        assert correlation.spearman_p(a, b) == pytest.approx(np.mean(np.abs(every) >= abs(expected) - 1e-9))
+        ranks = stats.rankdata(a) - 3.5
+        every = np.abs(np.array(list(permutations(stats.rankdata(b)))) @ ranks)
+        exact = np.mean(every >= abs(ranks @ stats.rankdata(b)) - 1e-9)
+        assert correlation.spearman_p(a, b) == pytest.approx(exact)
 
 
 def test_drawn_orders_agree_with_exact_ones(monkeypatch):
@@ -59,9 +61,9 @@ def pairs(rho, n, count, seed):
 
 
 def test_the_detectable_correlation_is_found_in_about_four_of_five_cases():
-    a, b = pairs(correlation.detectable(10), 10, 300, 0)
+    a, b = pairs(correlation.detectable(10), 10, 120, 0)
     found = np.mean([correlation.spearman_p(x, y) < 0.05 for x, y in zip(a, b, strict=True)])
-    assert 0.68 < found < 0.88
+    assert 0.68 < found < 0.92
     assert np.isnan(correlation.detectable(3))
 
 
@@ -108,14 +110,16 @@ def test_the_real_figures_restated_with_scipy(shared):
             assert figure["rho"] == pytest.approx(stats.spearmanr(scores, target).statistic)
             kendall = stats.kendalltau(scores, target, method="exact")
             assert (figure["tau"], figure["tau_p"]) == pytest.approx((kendall.statistic, kendall.pvalue))
+            centred = stats.rankdata(target) - 5.5
             test = stats.permutation_test(
-                (scores,),
-                lambda x: stats.spearmanr(x, target).statistic,
+                (stats.rankdata(scores),),
+                lambda x, axis, ranks=centred: (x * ranks).sum(axis=axis),
                 permutation_type="pairings",
-                n_resamples=2000,
+                vectorized=True,
+                n_resamples=20_000,
                 rng=np.random.default_rng(0),
             )
-            assert figure["p"] == pytest.approx(test.pvalue, abs=0.05)
+            assert figure["p"] == pytest.approx(test.pvalue, abs=0.015)
             z, error = np.arctanh(figure["rho"]), np.sqrt((1 + figure["rho"] ** 2 / 2) / 7)
             assert figure["interval"] == pytest.approx(list(np.tanh(z + np.array([-1, 1]) * 1.959964 * error)))
             assert figure["without"][0] < figure["rho"] < figure["without"][1]
@@ -138,7 +142,10 @@ def test_what_the_real_figures_say(shared):
 def figures(rho_q4, n=40):
     """Files of n made-up models whose Q1 follows MTEB and whose Q4 does so with the given weight; PSI is all noise."""
     rng = np.random.default_rng(0)
-    truth, other = rng.random((2, n))
+    truth, other = rng.random((2, n)) - 0.5
+    other -= truth * (truth @ other) / (truth @ truth)
+    truth, other = ((x - x.min()) / (x.max() - x.min()) for x in (truth, other))
+    noise = rng.random((3, n))
     paper, rows = {}, []
     for i in range(n):
         row = {"PSI": 0.2, "nDCG@10": 0.5}
@@ -147,7 +154,7 @@ def figures(rho_q4, n=40):
             row[f"nDCG@10(Q{k})"] = 0.2 + 0.6 * (weight * truth[i] + (1 - weight) * other[i])
             row[f"PSI(Q{k})"] = 0.1 + 0.05 * rng.random()
         paper[f"m{i}"] = {"eng-eng": row}
-        rows += [f"m{i},t{t},{0.1 + 0.8 * truth[i] + 0.01 * rng.random():.6f}" for t in range(3)]
+        rows += [f"m{i},t{t},{0.1 + 0.8 * truth[i] + 0.01 * noise[t, i]:.6f}" for t in range(3)]
     return paper, "\n".join(["posir_name,task,main_score", *rows])
 
 
@@ -167,8 +174,7 @@ def test_with_models_enough_claims_are_decided(tmp_path, weight, expected):
 
 def test_no_correlation_is_claimed_only_of_a_narrow_interval():
     wide = {"rho": 0.0, "interval": [-0.6, 0.6], "p": 1.0, "items": 10}
-    setting = {"correlations": {}, "psi": {}}
-    assert claims._no_size(wide)["verdict"] == "undecided", setting
+    assert claims._no_size(wide)["verdict"] == "undecided"
     assert claims._no_size({**wide, "interval": [-0.2, 0.2]})["verdict"] == "supported"
     assert claims._no_size({**wide, "interval": [0.1, 0.9], "p": 0.01})["verdict"] == "contradicted"
 
