@@ -14,11 +14,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"types"},
-    {"measures", "stats", "topk", "store", "recipe", "hub"},
+    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
     {"loaders", "rankers"},
     {"controls", "manifest"},
-    {"experiment", "exports", "biases", "plots"},
+    {"experiment", "exports", "biases", "compare", "plots"},
     {"studies"},
     {"cli"},
 ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from posbench import stats
 from posbench.bias import posir
@@ -216,12 +216,14 @@ def _psi(found: Shuffled, group: int) -> dict[str, Any] | None:
     seen, null = found.psi(group)
     if len(used) < 2 or used.min() < MIN_QUERIES or np.isnan(seen) or np.isnan(null).any():
         return None
+    noise = _noise(null)
     return {
         "value": seen,
         "null_mean": float(null.mean()),
         "null_95": float(np.quantile(null, 0.95)),
         "p": one_sided(seen, null),
-        "debiased": _debiased(seen, null),
+        "noise": noise,
+        "debiased": float(debiased(seen, noise)),
         "interval": _psi_interval(found, group, seen),
         "queries": int(counts.sum()),
         "documents": int(found.documents[group]),
@@ -230,23 +232,26 @@ def _psi(found: Shuffled, group: int) -> dict[str, Any] | None:
     }
 
 
-def _debiased(seen: float, null: Float64) -> float:
-    """PSI without what noise adds to it: sign(d) sqrt |d| with d = PSI^2 - c^2.
+def debiased(value: ArrayLike, noise: ArrayLike) -> Float64:
+    """PSI without what noise adds to it: sign(d) sqrt |d| with d = PSI^2 - c^2, where c is the noise.
 
-    Noise and bias add up about as squares do. c is set so that the mean of this figure over the null is 0, so it is
-    neither cut at zero nor biased there; simulations (benchmarks/bias.py) show how close it comes elsewhere. Taking the
-    null's mean away instead would halve a PSI of .15 at 150 queries a bin.
+    Noise and bias add up about as squares do. Taking the null's mean away instead would halve a PSI of .15 at 150
+    queries a bin.
     """
+    d = np.square(value) - np.square(noise)
+    return np.asarray(np.sign(d) * np.sqrt(np.abs(d)), np.float64)
 
-    def without(values: Float64, c: float) -> Float64:
-        d = values**2 - c**2
-        return np.asarray(np.sign(d) * np.sqrt(np.abs(d)))
 
+def _noise(null: Float64) -> float:
+    """The c with which the debiased PSI has mean 0 over the null: then it is neither cut at zero nor biased there.
+
+    Simulations (benchmarks/bias.py) show how close it comes elsewhere.
+    """
     low, high = float(null.min()), float(null.max())
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if without(null, middle).mean() > 0 else (low, middle)
-    return float(without(np.array([seen]), (low + high) / 2)[0])
+        low, high = (middle, high) if debiased(null, middle).mean() > 0 else (low, middle)
+    return (low + high) / 2
 
 
 def _psi_interval(found: Shuffled, group: int, seen: float) -> list[float]:

@@ -17,6 +17,8 @@ COMMANDS = {
     "show": "show a recipe",
     "runs": "list stored results",
     "plot": "draw stored results as PNG, SVG or an interactive page",
+    "compare": "compare rankers: paired tests, shared ranks, position bias",
+    "findings": "test a paper's claims on its published figures",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",
 }
 

@@ -6,10 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from posbench.bias import LENGTH_NAMES, LENGTHS, MIN_QUERIES
-from posbench.cli.tables import curve, figure, interval, plain_table, terminal
+from posbench.bias import LENGTHS, MIN_QUERIES
+from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
 
-_LABEL = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
 _GROUPS = ("all", *LENGTHS)
 _CONTROLS = {"span": "bare evidence span", "bm25": "bm25"}
 
@@ -50,7 +49,7 @@ def _positions(report: Mapping[str, Any]) -> Table:
         whole = next(cell for cell in cells if cell["whole"])
         parts = [cell for cell in cells if not cell["whole"]]
         means = map(_cell, [whole, *parts])
-        table.add_row(_LABEL[name], f"{whole['queries']:,}", *means, curve([cell["mean"] for cell in parts]))
+        table.add_row(LENGTH_LABELS[name], f"{whole['queries']:,}", *means, curve([cell["mean"] for cell in parts]))
         if name == "all":
             table.add_row("", "", *(interval(cell["interval"]) for cell in [whole, *parts]), "")
             table.add_row("  queries", "", "", *(f"{cell['queries']:,}" for cell in parts), "")
@@ -73,7 +72,7 @@ def _offsets(report: Mapping[str, Any]) -> Table | None:
 
 
 def _official(report: Mapping[str, Any]) -> Table:
-    table = plain_table("PosIR's official columns", *(_LABEL[name] for name in _GROUPS))
+    table = plain_table("PosIR's official columns", *(LENGTH_LABELS[name] for name in _GROUPS))
     values, intervals = report["official"], report["official_intervals"]
     for name in (report["measure"], "PSI"):
         keys = [name, *(f"{name}({bucket})" for bucket in LENGTHS)]
@@ -91,7 +90,7 @@ def _official(report: Mapping[str, Any]) -> Table:
 
 def _tests(tests: Mapping[str, Any]) -> Table:
     """PSI against noise and the signed index, by length; "-" where there are too few queries."""
-    table = plain_table("bias told from noise", *(_LABEL[name] for name in _GROUPS))
+    table = plain_table("bias told from noise", *(LENGTH_LABELS[name] for name in _GROUPS))
     psi, signed = tests["psi"], tests["signed"]
     table.add_row("queries", *(_part(signed[name], "queries", ",") for name in _GROUPS))
     table.add_row("  in the smallest of 20 bins", *(_part(psi[name], "smallest_bin", ",") for name in _GROUPS))

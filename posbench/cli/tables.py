@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from posbench.bias import LENGTH_NAMES, LENGTHS
+
+LENGTH_LABELS = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 110  # columns where standard output is no terminal
 
@@ -33,6 +36,11 @@ def figure(value: float) -> str:
 def interval(bounds: Sequence[float] | None) -> str:
     """Two places and two dots, or nothing."""
     return "" if bounds is None or math.isnan(bounds[0]) else f"{bounds[0]:.2f}..{bounds[1]:.2f}"
+
+
+def probability(p: float) -> str:
+    """A p-value with three decimals."""
+    return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def curve(values: Sequence[float | None]) -> str:
