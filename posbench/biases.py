@@ -42,7 +42,7 @@ def of_results(folders: Sequence[Path], out: Path, measure: str = "") -> list[Su
     """
     if folders:
         return [_named(folder, measure) for folder in folders]
-    found = [_subject(result, measure) for result in Results(out).all()]
+    found = [_subject(result, measure) for result in Results(out).all() if result.kind == "eval"]
     found = [subject for subject in found if bias.placed(subject.report, subject.measure) is not None]
     if not found:
         raise UsageError(f"no results with evidence in {out}; `posbench eval --model e5` makes one")
@@ -53,6 +53,8 @@ def _named(folder: Path, measure: str) -> Subject:
     result = open_result(folder)
     if result is None:
         raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
+    if result.kind != "eval":
+        raise UsageError(f"{folder} is of `posbench {result.kind}`; expected a result of `posbench eval`")
     return _subject(result, measure)
 
 

@@ -18,8 +18,9 @@ LAYERS = [
     {"bias", "evaluate"},
     {"loaders", "rankers"},
     {"controls", "manifest"},
-    {"experiment", "exports", "biases", "compare", "plots"},
+    {"experiment", "exports", "biases", "compare"},
     {"studies"},
+    {"plots"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "pandas", "scipy", "faiss", "bm25s", "ir_measures"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posbench.cli import common
 
-KINDS = ("curves", "heatmap", "null", "offsets", "slope")
+KINDS = ("curves", "forest", "heatmap", "null", "offsets", "saliency", "slope")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         default="curves",
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
-        "start (offsets), PSI beside what noise gives (null), two results side by side (slope)",
+        "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
+        "(forest), results of posbench saliency (saliency)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

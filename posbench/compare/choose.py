@@ -30,7 +30,7 @@ def choose(results: Results, arguments: Sequence[str], dataset: str = "") -> dic
 
 
 def _of_dataset(results: Results, dataset: str) -> list[Result]:
-    stored = results.all()
+    stored = [result for result in results.all() if result.kind == "eval"]
     if not stored:
         raise UsageError(f"no results in {results.root}; `posbench eval --model e5` makes one")
     if not dataset:

@@ -27,6 +27,7 @@ def compare(
     common: bool = False,
     seed: int = 0,
     flips: int = 0,
+    bias_too: bool = True,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Compares rankers over the same queries.
@@ -37,6 +38,7 @@ def compare(
         common: compare over the queries that all share, rather than refuse reports that differ in them.
         seed: of resamples and flips.
         flips: of the randomisation tests; 0: 10,000, more where there are many pairs.
+        bias_too: compare position bias as well as means.
         progress: shows the bias analysis, one step a ranker.
 
     Returns:
@@ -46,7 +48,9 @@ def compare(
     """
     aligned = align(reports, measures, common=common)
     found, withheld = None, "the results hold no place of evidence"
-    if "span_start" in aligned.reports[0].queries.column_names:
+    if not bias_too:
+        withheld = "not asked for"
+    elif "span_start" in aligned.reports[0].queries.column_names:
         withheld = "the results differ in where the evidence stands" if not same_places(aligned) else ""
         found = None if withheld else compare_bias(aligned, seed=seed, flips=flips, progress=progress)
     return {

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from posbench import bias
+from posbench import bias, compare
 from posbench.bias import inference, shuffle
 from posbench.errors import UsageError
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, position_curves
 from posbench.plots.null import null_distribution
-from posbench.plots.pairs import slopes
+from posbench.plots.pairs import forest, slopes
+from posbench.plots.saliency import saliency_curves
 from posbench.plots.style import Chart, counted
 from posbench.store import Result
+from posbench.studies import curves
 from posbench.types import Float64, Progress, Report, no_progress
 
 
@@ -34,6 +36,13 @@ def draw(
         UsageError: a result has no evidence, or not what this kind of chart shows.
         DataError: a result is damaged or lacks the measure.
     """
+    wanted = "saliency" if kind == "saliency" else "eval"
+    for result in results:
+        if result.kind != wanted:
+            makes = f"posbench {wanted}"
+            raise UsageError(
+                f"{result.folder} is of `posbench {result.kind}`; --kind {kind} draws results of `{makes}`"
+            )
     reports = [result.report() for result in results]
     first = reports[0].measures
     measure = measure or ("nDCG@10" if "nDCG@10" in first else first[0])
@@ -149,10 +158,34 @@ def _slope(job: _Job) -> Chart:
     return slopes(pairs, whole, (first, second), job.measure, lines)
 
 
+def _forest(job: _Job) -> Chart:
+    """Paired differences of every two, in means."""
+    if len(job.reports) < 2:
+        raise UsageError("--kind forest compares results; found one, expected two or more")
+    found = compare.compare(job.reports, (job.measure,), seed=job.seed, bias_too=False)
+    job.advance(len(job.reports))
+    rows = [
+        {"a": pair["first"], "b": pair["second"], **{key: pair[key] for key in ("difference", "interval", "p_holm")}}
+        for pair in found["measures"][0]["pairs"]
+    ]
+    return forest(rows, job.measure, f"{job.about}, {found['queries']:,} queries")
+
+
+def _saliency(job: _Job) -> Chart:
+    series = {}
+    for name, report in job.reports.items():
+        series[name] = curves.summary(report, seed=job.seed)
+        job.advance(1)
+    pairs = counted({int(one["pairs"]) for one in series.values()})
+    return saliency_curves(series, f"{job.about}, {pairs} queries and their documents")
+
+
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "curves": _curves,
+    "forest": _forest,
     "heatmap": _heatmap,
     "null": _null,
     "offsets": _offsets,
+    "saliency": _saliency,
     "slope": _slope,
 }
