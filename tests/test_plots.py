@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 
 from posbench import bias, experiment, plots
 from posbench.cli import main, plot
+from posbench.compare import compare
 from posbench.errors import MissingPartError, UsageError
 from posbench.plots import stored, style
 from posbench.store import Results
+from posbench.studies import curves
+from posbench.studies import saliency as study
+from posbench.studies.pairs import Selection
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -244,6 +248,27 @@ def test_slope_pairs_the_two_results(results, reports):
     cells = [c for report in reports.values() for c in report["cells"] if c["length"] == "all"]
     names = ["mean" if c["whole"] else f"{100 * c['low']:.0f}–{c['high']:.0%}" for c in cells]
     assert drawn == {(name, cell["mean"]) for name, cell in zip(names, cells, strict=True)}
+
+
+def test_forest_draws_the_comparison(results):
+    chart = plots.draw(list(results.values()), "forest")
+    found = compare({name: result.report() for name, result in results.items()}, ("nDCG@10",), bias_too=False)
+    (pair,) = found["measures"][0]["pairs"]
+    (row,) = [row for row in rows_of(chart) if "sure" in row]
+    assert (row["mean"], [row["low"], row["high"]]) == (pair["difference"], pair["interval"])
+
+
+def test_saliency_is_drawn_from_its_result(results, tmp_path):
+    settings = experiment.Settings(out=tmp_path / "out", cache=tmp_path / "cache")
+    method, pairs = study.Method("occlusion", segments=5), Selection(min_tokens=0, evidence=(0.0, 1.0), pairs=12)
+    outcome = study.run("posir-mini/spa", "wordllama", method, pairs, settings)
+    chart = plots.draw([outcome.result], "saliency")
+    drawn = [row["mean"] for row in rows_of(chart) if "low" in row]
+    assert drawn == curves.summary(outcome.report)["mean"]
+    with pytest.raises(UsageError, match="is of `posbench saliency`"):
+        plots.draw([outcome.result], "curves")
+    with pytest.raises(UsageError, match="is of `posbench eval`"):
+        plots.draw([results["bm25"]], "saliency")
 
 
 def test_a_page_loads_nothing_and_holds_the_script_once(charts):
