@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posbench.errors import UsageError
-from posbench.types import Float32, Float64, Int32, Int64, Run
+from posbench.types import Float32, Int32, Int64, Run
 
 SLACK = 24
 _CHUNK_BYTES = {"cpu": 48 << 20, "cuda": 1 << 30}
@@ -87,7 +87,7 @@ def _contenders(scores: Float32, k: int, queries: Float32, longest: float) -> In
     """How many of each query's candidates, at least k, could belong to its first k: int64[q].
 
     Where that is all of them, a document outside the candidates could too. A float32 inner product of width d errs by
-    at most d u |q| |x| with u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), so whatever
+    at most d u |q| |x| with u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), so what
     lies more than twice that below the k-th is out.
     """
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)

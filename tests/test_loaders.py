@@ -291,6 +291,13 @@ def test_gzipped_folders_read_alike(tmp_path):
         assert only(packed(folder)).fingerprint == plain
 
 
+def test_a_family_without_a_default_asks_for_a_subset():
+    with pytest.raises(RecipeError, match=r"beir has 14 subsets and no default; name one, as beir/arguana"):
+        load("beir")
+    with pytest.raises(RecipeError, match=r"no subset of beir 'scifax' \(did you mean scifact"):
+        load("beir/scifax")
+
+
 def test_a_recipe_of_the_users_own(tmp_path):
     write_posir(tmp_path / "files" / "eng-Latn" / "law")
     recipe = 'kind = "posir"\ndescription = "mine"\nlicence = "none"\nlanguages = ["eng-Latn"]\ndomains = ["law"]\n'

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
-from posbench.errors import DataError, unknown_name
+from posbench.errors import DataError
 from posbench.loaders import hub
 from posbench.loaders.assemble import Judgements, Texts, assemble
-from posbench.loaders.context import Context
+from posbench.loaders.context import Context, subset_of
 from posbench.loaders.lines import lines_of, present, records, separated, texts_of, whole
 from posbench.loaders.tables import Rows, read_strings, read_table, whole_numbers
 from posbench.recipe import DatasetRecipe
@@ -33,9 +33,7 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
         MissingPartError: the files cannot be had.
         DataError: a file is wrong.
     """
-    subset = recipe.aliases.get(subset, subset) or recipe.default
-    if subset not in recipe.subsets:
-        raise unknown_name(f"subset of {context.name}", subset, recipe.subsets, f"`posbench show {context.name}`")
+    subset = subset_of(recipe, context.name, subset)
     place, named = recipe.subsets[subset], context.named(f"{context.name}/{subset}")
     if recipe.source:
         found = hub.find(named.name, recipe.source, base, [f"{place}/{pattern}" for pattern in _FILES])

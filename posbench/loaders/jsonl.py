@@ -2,9 +2,9 @@
 
 documents.jsonl: {"id", "text", "title"?, "domain"?, "language"?, "group"?}; queries.jsonl: {"id", "text",
 "positives"?: [document ids], "domain"?, "language"?, "group"?, "evidence"?: {"doc", "start", "end"}}. Evidence may also
-stand in evidence.jsonl: {"query", "doc", "start", "end"}. Offsets count from the start of "text", also where there is a
-title. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by tab) where there is one, else
-the positives, else the documents of the evidence. Each file may be gzipped, with ".gz" appended.
+stand in evidence.jsonl: {"query", "doc", "start", "end"}. Offsets count from the start of "text", also where there is
+a title. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by tab) where there is one,
+else the positives, else the documents of the evidence. Each file may be gzipped, with ".gz" appended.
 """
 
 from collections.abc import Sequence
