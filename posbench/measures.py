@@ -20,7 +20,7 @@ DEFAULT = ("nDCG@10", "RR@10", "AP", "R@100")
 _NATIVE = re.compile(r"(nDCG|RR|AP|R|P|Success|Judged)(?:@([1-9]\d*))?")
 _CUTOFF_OPTIONAL = {"nDCG", "RR", "AP"}
 _BLOCK = 1 << 17  # retrieved documents looked up at a time, so that tables stay in the cache
-_PARALLEL = 1 << 20  # retrieved documents above which threads pay
+_PARALLEL = 1 << 19  # retrieved documents above which threads pay
 
 
 def parse(names: str | Iterable[str]) -> tuple[str, ...]:

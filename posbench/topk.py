@@ -2,8 +2,8 @@
 
 Two steps. A fast matrix product in float32 proposes ``k + SLACK`` candidates a query. Their scores are then computed
 again as float64 dot products rounded to float32, which depend on nothing but the two vectors, and these decide the
-order. The float32 product errs by less than a bound; a query whose candidates might miss a document by that bound (many
-equal scores) is searched again, all in float64.
+order. The float32 product errs by less than a bound: only candidates that this leaves in doubt are computed again, and
+a query whose candidates might miss a document by it (many equal scores) is searched again, all in float64.
 """
 
 import logging
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posbench.errors import UsageError
-from posbench.types import Float32, Float64, Int32, Int64, Run
+from posbench.types import Float32, Int32, Int64, Run
 
 SLACK = 24
 _CHUNK_BYTES = {"cpu": 48 << 20, "cuda": 1 << 30}
@@ -59,10 +59,10 @@ def search(
         return Run(np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32))
     queries = np.ascontiguousarray(queries, np.float32)
     near, scores = _propose(queries, docs, wide, devices, chunk, engine)
+    count = _contenders(scores, k, queries, _longest(docs))
+    near = near[:, : count.max()]
     ranked = Run.ranked(near, _rescore(queries, docs, near), doc_order).top(k)
-    if wide == len(docs):
-        return ranked
-    unsure = _uncertain(scores, k, queries, _longest(docs))
+    unsure = np.flatnonzero(count == wide) if wide < len(docs) else ()
     if not len(unsure):
         return ranked
     found_docs, found_scores = ranked.docs.copy(), ranked.scores.copy()
@@ -83,17 +83,19 @@ def _longest(docs: Float32) -> float:
         return max(pool.map(part, range(0, len(docs), step)))
 
 
-def _uncertain(scores: Float32, k: int, queries: Float32, longest: float) -> Int64:
-    """Rows where a document outside the candidates could belong to the first k.
+def _contenders(scores: Float32, k: int, queries: Float32, longest: float) -> Int64:
+    """How many of each query's candidates, at least k, could belong to its first k: int64[q].
 
-    A float32 inner product of width d errs by at most d u |q| |x| with u = 2^-24 (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 3.1), so the last candidate must lie twice that below the k-th.
+    Where that is all of them, a document outside the candidates could too. A float32 inner product of width d errs by
+    at most d u |q| |x| with u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), so what
+    lies more than twice that below the k-th is out.
     """
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
     bound = 1.01 * queries.shape[1] * 2.0**-24 * norms * longest + np.finfo(np.float32).tiny
     # The scores rank by float32 after rescoring, which rounds once more: half a unit in the last place on each side.
-    rounding = 2.0**-24 * np.abs(scores[:, k - 1].astype(np.float64))
-    return np.flatnonzero(scores[:, -1] >= scores[:, k - 1] - 2 * (bound + rounding))
+    last = scores[:, k - 1].astype(np.float64)
+    floor = last - 2 * (bound + 2.0**-24 * np.abs(last))
+    return np.asarray(np.count_nonzero(scores >= floor[:, None], axis=1))
 
 
 def _propose(
@@ -177,25 +179,23 @@ def _faiss_blocks(settings: Any) -> Iterator[None]:
 
 
 def _rescore(queries: Float32, docs: Float32, near: Int32) -> Float32:
-    """The exact scores of the candidates: float32[q, wide]."""
+    """The exact scores of the candidates: float32[q, width of near]."""
     scores = np.empty(near.shape, np.float32)
 
     def block(first: int) -> None:
         found = np.empty((near.shape[1], docs.shape[1]), docs.dtype)
-        products = np.empty(found.shape)
         for row in range(first, min(first + _ROWS, len(near))):
             np.take(docs, near[row], axis=0, out=found, mode="clip")  # no index is out of range; "raise" would copy
-            scores[row] = _dots(queries[row], found, products)
+            scores[row] = _dots(queries[row], found)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(block, range(0, len(near), _ROWS)))
     return scores
 
 
-def _dots(query: Float32, docs: Float32, products: Float64 | None = None) -> Float32:
-    """float64 inner products of one query with rows, summed in an order that depends on the width alone."""
-    products = np.multiply(docs, query, out=products, dtype=np.float64)
-    return np.asarray(products.sum(axis=-1), np.float32)
+def _dots(query: Float32, docs: Float32) -> Float32:
+    """float64 inner products of one query with rows, one pair of vectors at a time."""
+    return np.asarray(np.vecdot(docs.astype(np.float64), query.astype(np.float64)), np.float32)
 
 
 def _full_scan(query: Float32, docs: Float32, k: int, doc_order: Int32) -> tuple[Int32, Float32]:

@@ -200,8 +200,6 @@ class Run:
         doc = np.ascontiguousarray(doc, np.int32)
         with np.errstate(over="ignore"):
             score = np.ascontiguousarray(score, np.float32)
-        if doc.size and (doc.max() >= len(doc_order) or doc.min() < -1):
-            raise DataError(f"a run names document {doc.max()}; the collection has 0..{len(doc_order) - 1}")
         return cls(*_canonical(doc, score, doc_order))
 
     @property
@@ -215,43 +213,71 @@ class Run:
 
 
 _BLOCK = 1 << 16  # elements a block, so that temporary arrays stay in the cache
-_PARALLEL = 1 << 20  # elements above which threads pay
+_PARALLEL = 1 << 18  # elements above which threads pay
 
 
 def _canonical(doc: Int32, score: Float32, doc_order: Int32) -> tuple[Int32, Float32]:
     """Sorts each row, in blocks of rows; rows that are in order already are only read."""
-    step = max(1, _BLOCK // max(1, doc.shape[1]))
+    if not doc.size:
+        return doc, score
+    step = max(1, _BLOCK // doc.shape[1])
     starts = range(0, len(doc), step)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1) if doc.size > _PARALLEL else 1) as pool:
-        blocks = pool.map(lambda at: _sorted_block(doc[at : at + step], score[at : at + step], at, doc_order), starts)
-        out_doc, out_score = doc, score
-        for at, block in zip(starts, blocks, strict=True):
-            if block is None:
-                continue
-            if out_doc is doc:
-                out_doc, out_score = doc.copy(), score.copy()
-            out_doc[at : at + step], out_score[at : at + step] = block
-    return out_doc, out_score
+
+    def block(at: int) -> tuple[Int64, Int32, Float32]:
+        return _sorted_rows(doc[at : at + step], score[at : at + step], at, doc_order)
+
+    if doc.size > _PARALLEL:
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            blocks = list(pool.map(block, starts))
+    else:
+        blocks = [block(at) for at in starts]
+    changed = [(at + rows, d, s) for at, (rows, d, s) in zip(starts, blocks, strict=True) if len(rows)]
+    if changed:
+        doc, score = doc.copy(), score.copy()
+    for rows, d, s in changed:
+        doc[rows], score[rows] = d, s
+    return doc, score
 
 
-def _sorted_block(d: Int32, s: Float32, first_row: int, doc_order: Int32) -> tuple[Int32, Float32] | None:
-    """Rows in canonical order, or None where they are so already."""
+def _sorted_rows(d: Int32, s: Float32, first_row: int, doc_order: Int32) -> tuple[Int64, Int32, Float32]:
+    """The rows of a block that are out of order, and what stands there in canonical order."""
+    low, high = int(d.min()), int(d.max())
+    if high >= len(doc_order) or low < -1:
+        wrong = high if high >= len(doc_order) else low
+        raise DataError(f"a run names document {wrong}; the collection has 0..{len(doc_order) - 1}")
+    falls = _neighbours(np.greater, s, True)
+    doubtful = ~falls.all(axis=1)
+    if low < 0:
+        doubtful |= (d < 0).any(axis=1)
+    rows = np.flatnonzero(doubtful)
+    _refuse_duplicates(d, first_row)
+    _refuse_infinite(d[:, [0, -1]], s[:, [0, -1]], first_row + np.arange(len(d)))  # between, the others' scores fall
+    _refuse_infinite(d[rows], s[rows], first_row + rows)
+    rows = rows[_out_of_order(d[rows], s[rows], doc_order)]
+    d, s = d[rows], s[rows]
     real = d >= 0
-    full = bool(real.all())
-    finite = np.isfinite(s)
-    if not (finite if full else finite | ~real).all():
-        row, col = np.argwhere(real & ~finite)[0]
+    order = _row_order(d, s, real, doc_order)
+    ranked = np.where(np.take_along_axis(real, order, 1), np.take_along_axis(s, order, 1), 0)
+    return rows, np.take_along_axis(d, order, 1), ranked
+
+
+def _neighbours(compare: np.ufunc, rows: NDArray[Any], last: bool) -> NDArray[np.bool_]:
+    """``compare`` of each element with the next of its row, ``last`` in the last column: bool of the same shape."""
+    flat = rows.ravel()
+    result = np.empty(rows.shape, np.bool_)
+    compare(flat[:-1], flat[1:], out=result.ravel()[:-1])  # in one dimension twice as quick as in two
+    result[:, -1] = last
+    return result
+
+
+def _refuse_infinite(d: Int32, s: Float32, queries: Int64) -> None:
+    wrong = ~np.isfinite(s) & (d >= 0)
+    if wrong.any():
+        row, col = np.argwhere(wrong)[0]
         raise DataError(
-            f"score {s[row, col]} of document {d[row, col]} for query {first_row + row} is not a finite number; "
+            f"score {s[row, col]} of document {d[row, col]} for query {queries[row]} is not a finite number; "
             "a ranker must give finite scores"
         )
-    _refuse_duplicates(d, first_row)
-    if full and _in_order(d, s, doc_order):
-        return None
-    order = _row_order(d, s, real, doc_order)
-    return np.take_along_axis(d, order, 1), np.where(
-        np.take_along_axis(real, order, 1), np.take_along_axis(s, order, 1), 0
-    )
 
 
 def _row_order(d: Int32, s: Float32, real: NDArray[np.bool_], doc_order: Int32) -> Int64:
@@ -264,23 +290,20 @@ def _row_order(d: Int32, s: Float32, real: NDArray[np.bool_], doc_order: Int32) 
     return np.argsort(key, axis=1)
 
 
-def _in_order(d: Int32, s: Float32, doc_order: Int32) -> bool:
-    """Whether rows without padding stand in canonical order."""
-    left, right = s[:, :-1], s[:, 1:]
-    if (left > right).all():
-        return True
-    if (left < right).any():
-        return False
-    rows, cols = np.nonzero(left == right)
-    return bool((doc_order[d[rows, cols]] > doc_order[d[rows, cols + 1]]).all())
+def _out_of_order(d: Int32, s: Float32, doc_order: Int32) -> Int64:
+    """The rows that are not in canonical order, rows with padding among them."""
+    wrong = np.asarray((d < 0).any(axis=1) | (s[:, :-1] < s[:, 1:]).any(axis=1))
+    row, col = np.nonzero((s[:, :-1] == s[:, 1:]) & ~wrong[:, None])
+    wrong[row[doc_order[d[row, col]] < doc_order[d[row, col + 1]]]] = True
+    return np.flatnonzero(wrong)
 
 
 def _refuse_duplicates(d: Int32, first_row: int) -> None:
     ascending = np.sort(d, axis=1)
-    same = ascending[:, 1:] == ascending[:, :-1]
+    same = _neighbours(np.equal, ascending, False)
     if not same.any():
         return
-    twice = same & (ascending[:, 1:] >= 0)
+    twice = same & (ascending >= 0)
     if twice.any():
         row, col = np.argwhere(twice)[0]
         raise DataError(

@@ -242,6 +242,62 @@ def test_jsonl(tmp_path):
         load(str(tmp_path))
 
 
+def write_jsonl(folder, **rows):
+    for name, records in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
+
+
+def test_a_title_moves_the_evidence(tmp_path):
+    docs = [{"id": "a", "title": " Bees ", "text": TEXTS["a"], "group": "g"}, {"id": "b", "text": TEXTS["b"]}]
+    place = {"doc": "a", "start": 10, "end": 15}
+    write_jsonl(tmp_path, documents=docs, queries=[{"id": "1", "text": "honey?", "evidence": place}])
+    found = only(tmp_path)
+    text = found.docs[0].as_py()
+    assert text == f"Bees\n{TEXTS['a']}"
+    assert text[found.evidence.start[0] : found.evidence.end[0]] == TEXTS["a"][10:15]
+    assert found.evidence.doc_chars.tolist() == [len(text)]
+    assert found.doc_labels["group"].to_pylist() == ["g", ""]
+    for bad in ({"start": -3, "end": 4}, {"start": 10, "end": len(TEXTS["a"]) + 1}):
+        write_jsonl(tmp_path, queries=[{"id": "1", "text": "honey?", "evidence": place | bad}])
+        with pytest.raises(
+            DataError, match=rf"span \[{bad['start']}, {bad['end']}\].*expected .* <= {len(TEXTS['a'])}"
+        ):
+            load(str(tmp_path))
+
+
+def packed(folder):
+    """The same folder with every file gzipped."""
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    return folder
+
+
+def test_gzipped_folders_read_alike(tmp_path):
+    mine, trec_style, beir = (tmp_path / name for name in ("mine", "trec", "beir"))
+    for folder in (mine, trec_style, beir / "qrels"):
+        folder.mkdir(parents=True)
+    docs = [{"id": key, "text": text} for key, text in TEXTS.items()]
+    write_jsonl(mine, documents=docs, queries=[{"id": "1", "text": "honey?"}])
+    write_jsonl(mine, evidence=[{"query": "1", "doc": "a", "start": 0, "end": 4}])
+    (mine / "qrels.tsv").write_text("1\ta\t2\n")
+    (trec_style / "docs.trec").write_text("<DOC><DOCNO>a</DOCNO>bees</DOC><DOC><DOCNO>b</DOCNO>beams</DOC>")
+    (trec_style / "topics.txt").write_text("<top><num> 1 <title> honey </top>")
+    (trec_style / "qrels.txt").write_text("1 0 a 1\n")
+    write_jsonl(beir, corpus=[{"_id": "a", "text": "x"}], queries=[{"_id": "1", "text": "y"}])
+    (beir / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n")
+    for folder in (mine, trec_style, beir):
+        plain = only(folder).fingerprint
+        assert only(packed(folder)).fingerprint == plain
+
+
+def test_a_family_without_a_default_asks_for_a_subset():
+    with pytest.raises(RecipeError, match=r"beir has 14 subsets and no default; name one, as beir/arguana"):
+        load("beir")
+    with pytest.raises(RecipeError, match=r"no subset of beir 'scifax' \(did you mean scifact"):
+        load("beir/scifax")
+
+
 def test_a_recipe_of_the_users_own(tmp_path):
     write_posir(tmp_path / "files" / "eng-Latn" / "law")
     recipe = 'kind = "posir"\ndescription = "mine"\nlicence = "none"\nlanguages = ["eng-Latn"]\ndomains = ["law"]\n'

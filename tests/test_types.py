@@ -44,6 +44,8 @@ def test_duplicates_and_unknown_documents_are_refused():
         Run.ranked([[0, 1], [1, 1]], [[2, 1], [2, 1]], ORDER)
     with pytest.raises(DataError, match="names document 6"):
         Run.ranked([[6]], [[1]], ORDER)
+    with pytest.raises(DataError, match="names document -2"):
+        Run.ranked([[0, -2]], [[1, 2]], ORDER)
     with pytest.raises(DataError, match="one shape"):
         Run.ranked([[1, 2]], [[1]], ORDER)
 
@@ -70,6 +72,34 @@ def test_large_runs_in_threads_equal_small_ones():
     whole = Run.ranked(docs, scores, order)
     some = Run.ranked(docs[777:780], scores[777:780], order)
     assert (whole.docs[777:780] == some.docs).all()
+
+
+def test_ordered_rows_among_others_are_left_as_they_are():
+    """One row a kind: in order, rising, a tie the wrong way, a tie the right way, padded."""
+    docs = [[0, 1, 4], [4, 1, 0], [4, 0, 1], [0, 4, 1], [2, -1, -1]]
+    scores = [[3, 2, 1], [1, 2, 3], [2, 2, 1], [2, 2, 1], [1, 0, 0]]
+    run = Run.ranked(docs, scores, ORDER)
+    assert run.docs.tolist() == [[0, 1, 4], [0, 1, 4], [0, 4, 1], [0, 4, 1], [2, -1, -1]]
+    assert run.scores.tolist() == [[3, 2, 1], [3, 2, 1], [2, 2, 1], [2, 2, 1], [1, 0, 0]]
+
+
+def test_a_run_in_order_is_not_copied():
+    docs, scores = np.array([[1, 0], [3, 2]], np.int32), np.array([[2, 1], [0.5, -1]], np.float32)
+    run = Run.ranked(docs, scores, np.arange(4, dtype=np.int32))
+    assert run.docs is docs
+    assert run.scores is scores
+
+
+@pytest.mark.parametrize("ends", [([np.inf, 1], 0), ([1, -np.inf], 1), ([np.nan], 0)])
+def test_scores_that_fall_from_or_to_infinity_are_refused(ends):
+    scores, place = ends
+    with pytest.raises(DataError, match=f"of document {place} for query 0 is not a finite number"):
+        Run.ranked([list(range(len(scores)))], [scores], ORDER)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_an_empty_run_is_a_run(shape):
+    assert Run.ranked(np.empty(shape), np.empty(shape), ORDER).docs.shape == shape
 
 
 def test_qrels_from_pairs_sorts_and_counts():

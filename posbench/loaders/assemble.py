@@ -67,7 +67,8 @@ class Spans:
 
     ``doc_chars`` and ``doc_tokens`` are the document's lengths (-1: not known; characters are then counted). With
     ``foreign`` the offsets belong to another document than the one searched, so its text does not bound them.
-    ``quotes`` is what the spans must read, where the file says so.
+    ``quotes`` is what the spans must read, where the file says so. ``ahead`` int64[rows] is how many characters of the
+    document stand before the text from which the file counts (a title).
     """
 
     queries: Strings
@@ -82,6 +83,7 @@ class Spans:
     column: str = "pos_char_span"
     foreign: bool = False
     quotes: Strings | None = None
+    ahead: Int64 | None = None
 
 
 class Faults:
@@ -302,8 +304,13 @@ def _evidence(spans: Spans, queries: _Named, docs: _Named, faults: Faults) -> Ev
     at, chars = _inside(spans, doc, at, chars, actual, docs, faults)
     order = np.lexsort((doc[at], query[at]))
     at, chars = at[order], chars[order]
-    columns: list[Any] = [query[at], doc[at], spans.start[at], spans.end[at], chars, spans.doc_tokens[at]]
+    start, end = spans.start[at] + _ahead(spans, at), spans.end[at] + _ahead(spans, at)
+    columns: list[Any] = [query[at], doc[at], start, end, chars, spans.doc_tokens[at]]
     return Evidence(*(np.ascontiguousarray(column, np.int32) for column in columns))
+
+
+def _ahead(spans: Spans, at: Int64) -> Int64:
+    return np.zeros(len(at), np.int64) if spans.ahead is None else spans.ahead[at]
 
 
 def _lengths(spans: Spans, doc: Int32, at: Int64, docs: _Named, faults: Faults) -> tuple[Int64, Int64]:
@@ -325,7 +332,7 @@ def _inside(
     def outside(row: int) -> str:
         span = f"[{spans.start[at[row]]}, {spans.end[at[row]]}]"
         name = spans.queries[int(at[row])].as_py()
-        wish = f"0 <= start < end <= {limit[row]}, the document's characters"
+        wish = f"0 <= start < end <= {limit[row]}, the text's characters"
         return f"{spans.rows.at(int(at[row]))}, column {spans.column}: span {span} of query {name!r}; expected {wish}"
 
     def misquoted(row: int) -> str:
@@ -335,9 +342,9 @@ def _inside(
 
     def text_of(row: int) -> str:
         text: str = docs.kept.texts[int(doc[at[row]])].as_py()
-        return text[spans.start[at[row]] : spans.end[at[row]]]
+        return text[_ahead(spans, at)[row] :][spans.start[at[row]] : spans.end[at[row]]]
 
-    start, end = spans.start[at], spans.end[at]
+    start, end, limit = spans.start[at], spans.end[at], limit - _ahead(spans, at)
     good = faults.good("bad_spans", (start < 0) | (end <= start) | (end > limit), outside)
     at, chars, limit = at[good], chars[good], limit[good]
     if spans.quotes is not None:

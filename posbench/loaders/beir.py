@@ -7,16 +7,16 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
-from posbench.errors import DataError, unknown_name
+from posbench.errors import DataError
 from posbench.loaders import hub
 from posbench.loaders.assemble import Judgements, Texts, assemble
-from posbench.loaders.context import Context
-from posbench.loaders.lines import lines_of, records, separated, texts_of, whole
+from posbench.loaders.context import Context, subset_of
+from posbench.loaders.lines import lines_of, present, records, separated, texts_of, whole
 from posbench.loaders.tables import Rows, read_strings, read_table, whole_numbers
 from posbench.recipe import DatasetRecipe
 from posbench.types import Collection, strings
 
-_FILES = ("corpus*", "queries*", "corpus/*", "queries/*", "qrels/*", "*.tsv")
+_FILES = ("corpus*", "queries*", "corpus/*", "queries/*", "qrels/*", "*.tsv", "*.tsv.gz")
 
 
 class _Record(msgspec.Struct):
@@ -33,9 +33,7 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
         MissingPartError: the files cannot be had.
         DataError: a file is wrong.
     """
-    subset = recipe.aliases.get(subset, subset) or recipe.default
-    if subset not in recipe.subsets:
-        raise unknown_name(f"subset of {context.name}", subset, recipe.subsets, f"`posbench show {context.name}`")
+    subset = subset_of(recipe, context.name, subset)
     place, named = recipe.subsets[subset], context.named(f"{context.name}/{subset}")
     if recipe.source:
         found = hub.find(named.name, recipe.source, base, [f"{place}/{pattern}" for pattern in _FILES])
@@ -60,10 +58,8 @@ def _read(texts: Path, qrels: Path, context: Context) -> Collection:
 
 
 def _text_files(folder: Path, kind: str) -> list[Path]:
-    for name in (f"{kind}.jsonl", f"{kind}.jsonl.gz"):
-        if (folder / name).is_file():
-            return [folder / name]
-    return sorted((folder / kind).glob("*.parquet"))
+    file = present(folder / f"{kind}.jsonl")
+    return [file] if file else sorted((folder / kind).glob("*.parquet"))
 
 
 def _texts(folder: Path, kind: str) -> Texts:
@@ -81,9 +77,8 @@ def _texts(folder: Path, kind: str) -> Texts:
 
 def _judgements(folder: Path, split: str) -> Judgements:
     places = [folder / "qrels" / f"{split}.tsv", folder / f"{split}.tsv"]
-    for place in places:
-        if place.is_file():
-            return _from_tsv(place)
+    for file in filter(None, map(present, places)):
+        return _from_tsv(file)
     files = sorted(folder.glob(f"qrels/{split}*.parquet")) or sorted(folder.glob(f"*/{split}*.parquet"))
     if not files:
         there = ", ".join(sorted(file.stem for file in folder.glob("qrels/*"))) or "none"

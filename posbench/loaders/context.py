@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from posbench.errors import UsageError
+from posbench.errors import RecipeError, UsageError, unknown_name
 from posbench.recipe import DatasetRecipe, Fault
 from posbench.types import Progress, no_progress
 
@@ -56,6 +56,24 @@ class Context:
         """The same, but a fault of which neither recipe nor caller says anything is counted and kept."""
         keep: Treatment = "keep"
         return replace(self, faults={fault: keep, **self.faults})
+
+
+def subset_of(recipe: DatasetRecipe, name: str, subset: str) -> str:
+    """The subset that a spelling stands for, the default where there is none.
+
+    Raises:
+        RecipeError: there is no such subset, or none is named and there is no default.
+    """
+    found = recipe.aliases.get(subset, subset) or recipe.default
+    hint = f"`posbench show {name}`"
+    if not found:
+        first = next(iter(recipe.subsets), "SUBSET")
+        raise RecipeError(
+            f"{name} has {len(recipe.subsets)} subsets and no default; name one, as {name}/{first}; {hint}"
+        )
+    if found not in recipe.subsets:
+        raise unknown_name(f"subset of {name}", found, [*recipe.subsets, *recipe.aliases], hint)
+    return found
 
 
 _DROP_ALL: Mapping[Fault, Treatment] = {

@@ -76,10 +76,14 @@ def download(repository: str, revision: str, patterns: Sequence[str], folder: st
         )
     # The client passes on the exceptions of whichever HTTP library it has, so no narrower class covers them.
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = said if online else "the hub did not answer, and the files are not in its local cache"
+        said = (str(error).strip().splitlines() or [""])[0]
+        reason = (
+            f"{type(error).__name__}: {said}"
+            if online
+            else "the hub did not answer, and the files are not in its local cache"
+        )
         raise MissingPartError(
-            f"the hub's dataset {repository} (revision {revision}) cannot be had: {type(error).__name__}: {reason}"
+            f"the hub's dataset {repository} (revision {revision}) cannot be had: {reason}"
         ) from error
     # A snapshot's folder is named by its commit.
     return Found(snapshot / folder, {"hub": repository, "revision": revision, "commit": snapshot.name})

@@ -1,12 +1,14 @@
 """A user's own collection: documents.jsonl, queries.jsonl and judgements, with spans where they are known.
 
-documents.jsonl: {"id", "text", "title"?, "domain"?, "language"?}; queries.jsonl: {"id", "text", "positives"?: [document
-ids], "domain"?, "language"?, "evidence"?: {"doc", "start", "end"}}. Evidence may also stand in evidence.jsonl:
-{"query", "doc", "start", "end"}. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by
-tab) where there is one, else the positives, else the documents of the evidence.
+documents.jsonl: {"id", "text", "title"?, "domain"?, "language"?, "group"?}; queries.jsonl: {"id", "text",
+"positives"?: [document ids], "domain"?, "language"?, "group"?, "evidence"?: {"doc", "start", "end"}}. Evidence may also
+stand in evidence.jsonl: {"query", "doc", "start", "end"}. Offsets count from the start of "text", also where there is
+a title. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by tab) where there is one,
+else the positives, else the documents of the evidence. Each file may be gzipped, with ".gz" appended.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,10 +18,10 @@ from posbench.errors import DataError
 from posbench.loaders import beir, hub, trec
 from posbench.loaders.assemble import Judgements, Spans, assemble
 from posbench.loaders.context import Context
-from posbench.loaders.lines import records, separated, texts_of
+from posbench.loaders.lines import numbered, present, records, separated, texts_of
 from posbench.loaders.tables import Rows
 from posbench.recipe import DatasetRecipe
-from posbench.types import Collection, Strings, strings
+from posbench.types import Collection, Strings, index_of, strings
 
 
 class _Document(msgspec.Struct):
@@ -28,6 +30,7 @@ class _Document(msgspec.Struct):
     title: str = ""
     domain: str = ""
     language: str = ""
+    group: str = ""
 
 
 class _Place(msgspec.Struct):
@@ -50,6 +53,7 @@ class _Query(msgspec.Struct):
     evidence: _Place | None = None
     domain: str = ""
     language: str = ""
+    group: str = ""
 
 
 def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context) -> list[Collection]:
@@ -62,12 +66,15 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
 
 def from_path(path: Path, context: Context) -> list[Collection]:
     """The collection of a folder."""
-    docs, doc_rows = records(path / "documents.jsonl", _Document)
-    queries, rows = records(path / "queries.jsonl", _Query)
-    spans = _from_evidence_file(path / "evidence.jsonl") or _spans(queries, rows)
-    # Offsets belong to the text alone, so a title is put before it only where there are no spans.
-    texts = [f"{row.title}\n{row.text}".strip() if row.title and spans is None else row.text for row in docs]
+    docs, doc_rows = records(_file(path, "documents"), _Document)
+    queries, rows = records(_file(path, "queries"), _Query)
+    heads = [f"{row.title.strip()}\n" if row.title.strip() else "" for row in docs]
+    texts = [head + row.text for head, row in zip(heads, docs, strict=True)]
     read_docs = texts_of([row.id for row in docs], texts, doc_rows, labels=_labels(docs), id_column="id")
+    spans = _from_evidence_file(_file(path, "evidence")) or _spans(queries, rows)
+    if spans is not None:
+        ahead = np.array([*map(len, heads), 0], np.int64)  # an unknown document, index -1, has no title
+        spans = replace(spans, ahead=ahead[index_of(read_docs.ids, spans.docs)])
     asked = [row.text for row in queries]
     read_queries = texts_of([row.id for row in queries], asked, rows, labels=_labels(queries), id_column="id")
     return [assemble(context, read_docs, read_queries, _judgements(path, queries, rows), spans)]
@@ -75,19 +82,23 @@ def from_path(path: Path, context: Context) -> list[Collection]:
 
 def recognised(path: Path) -> bool:
     """Whether a folder has this layout."""
-    return (path / "documents.jsonl").is_file()
+    return _file(path, "documents").is_file()
+
+
+def _file(path: Path, name: str) -> Path:
+    plain = path / f"{name}.jsonl"
+    return present(plain) or plain
 
 
 def _labels(rows: Sequence[_Document | _Query]) -> dict[str, Strings]:
-    """The columns domain and language, where any row has one."""
-    columns = {name: [getattr(row, name) for row in rows] for name in ("domain", "language")}
+    """The columns domain, language and group, where any row has one."""
+    columns = {name: [getattr(row, name) for row in rows] for name in ("domain", "language", "group")}
     return {name: strings(values) for name, values in columns.items() if any(values)}
 
 
 def _judgements(path: Path, queries: list[_Query], rows: Rows) -> Judgements:
-    for name in ("qrels.txt", "qrels.tsv"):
-        if (path / name).is_file():
-            return _from_file(path / name)
+    for file in filter(None, (present(path / name) for name in ("qrels.txt", "qrels.tsv"))):
+        return _from_file(file)
     pairs = [(n, doc) for n, query in enumerate(queries) for doc in query.positives]
     pairs = pairs or [(n, query.evidence.doc) for n, query in enumerate(queries) if query.evidence]
     if not pairs:
@@ -99,9 +110,8 @@ def _judgements(path: Path, queries: list[_Query], rows: Rows) -> Judgements:
 
 
 def _from_file(path: Path) -> Judgements:
-    with path.open("rb") as file:
-        columns = file.readline().count(b"\t") + 1
-    if columns != 3:
+    first = next((line for _, line in numbered(path)), b"")
+    if first.count(b"\t") != 2:
         return trec.judgements(path)
     fields, rows = separated(path, 3)
     return beir.judgements(path, fields, rows)

@@ -17,6 +17,24 @@ from posbench.types import strings
 T = TypeVar("T")
 
 
+def present(path: Path) -> Path | None:
+    """The file itself, or the same with ".gz" appended, or None."""
+    packed = path.with_name(path.name + ".gz")
+    return next((file for file in (path, packed) if file.is_file()), None)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is gzipped.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not readable: {getattr(error, 'strerror', None) or error}") from error
+
+
 def numbered(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers from 1.
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from posbench.errors import DataError, UsageError, unknown_name
+from posbench.errors import DataError, UsageError
 from posbench.loaders import hub
 from posbench.loaders.assemble import Judgements, Spans, assemble
-from posbench.loaders.context import Context
+from posbench.loaders.context import Context, subset_of
 from posbench.loaders.lines import texts_of
 from posbench.loaders.tables import Rows, read_table
 from posbench.recipe import DatasetRecipe
@@ -60,9 +60,7 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
         MissingPartError: the files cannot be had.
         DataError: a file is wrong.
     """
-    subset = recipe.aliases.get(subset, subset) or recipe.default
-    if subset not in recipe.subsets:
-        raise unknown_name(f"subset of {context.name}", subset, recipe.subsets, f"`posbench show {context.name}`")
+    subset = subset_of(recipe, context.name, subset)
     place = recipe.subsets[subset]
     found = hub.find(context.name, recipe.source, base, [place, f"{place}/*"])
     named = context.named(f"{context.name}/{subset}", language=subset, **found.provenance)

@@ -1,8 +1,6 @@
 """TREC qrels and run files of any size, as arrays."""
 
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pyarrow.csv as csv
 
 from posbench.errors import DataError
 from posbench.loaders.assemble import Judgements
+from posbench.loaders.lines import content
 from posbench.loaders.tables import Rows
 from posbench.types import Float64, Int32, Int64, Qrels, Run, Strings, byte_order, index_of, strings
 
@@ -94,7 +93,7 @@ def _ranked(query: Int32, doc: Int32, scores: Float64, n: int, order: Int32) -> 
 
 def _columns(path: Path, names: tuple[str, ...]) -> pa.Table:
     """White-space separated columns as strings; pyarrow's reader wants single separators."""
-    data = _bytes(path)
+    data = content(path)
     if not data.strip():
         raise DataError(f"{path}: empty; expected lines of {len(names)} columns ({', '.join(names)})")
     data = data.replace(b"\t", b" ").replace(b"\r", b"")
@@ -109,14 +108,6 @@ def _columns(path: Path, names: tuple[str, ...]) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise DataError(_complaint(path, data, names)) from error
-
-
-def _bytes(path: Path) -> bytes:
-    """The content of a file, unpacked where it is gzipped."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not readable: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _complaint(path: Path, data: bytes, names: tuple[str, ...]) -> str:
@@ -147,7 +138,7 @@ def _numbers(path: Path, column: pa.ChunkedArray, name: str, kind: pa.DataType, 
 
 def _line(path: Path, row: int) -> int:
     """The number of the line that holds a row; blank lines are no rows."""
-    lines = (number for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip())
+    lines = (number for number, line in enumerate(content(path).split(b"\n"), 1) if line.strip())
     return next(number for place, number in enumerate(lines) if place == row)
 
 

@@ -2,7 +2,7 @@
 
 Documents: ``*.tar.gz`` of one HTML or text file each (CACM), or SMART ``.I .T .A .B .W`` records (``*.all*``,
 Cranfield), or TREC SGML (``*.trec``, ``*.sgml``). Topics: ``*.tsv`` (id, text), SMART ``*.qry``, or TREC ``<top>``
-records (``topics*``). Qrels: a file with "qrel" in its name.
+records (``topics*``). Qrels: a file with "qrel" in its name. Each of them may be gzipped, with ".gz" appended.
 """
 
 import re
@@ -18,7 +18,7 @@ from posbench.errors import DataError
 from posbench.loaders import hub, trec
 from posbench.loaders.assemble import Judgements, Texts, assemble
 from posbench.loaders.context import Context
-from posbench.loaders.lines import separated, texts_of, whole
+from posbench.loaders.lines import content, separated, texts_of, whole
 from posbench.loaders.tables import Rows
 from posbench.recipe import DatasetRecipe
 from posbench.types import Collection, strings
@@ -49,8 +49,14 @@ def recognised(path: Path) -> bool:
 
 
 def _one(path: Path, *patterns: str) -> Path | None:
-    """The first file that matches a pattern, patterns in order."""
-    return next((file for pattern in patterns for file in sorted(path.glob(pattern)) if file.is_file()), None)
+    """The first file that matches a pattern, plain or gzipped, patterns in order."""
+    return next((file for pattern in patterns for file in _all(path, pattern)), None)
+
+
+def _all(path: Path, pattern: str) -> list[Path]:
+    """The files that match a pattern, plain or gzipped."""
+    found = {*path.glob(pattern), *path.glob(f"{pattern}.gz")}
+    return sorted(file for file in found if file.is_file())
 
 
 def _documents(path: Path) -> Texts:
@@ -61,7 +67,7 @@ def _documents(path: Path) -> Texts:
         ("*.sgml", _sgml),
     ]
     for pattern, read in readers:
-        files = sorted(file for file in path.glob(pattern) if file.is_file())
+        files = _all(path, pattern)
         if files:
             parts = [list(read(file)) for file in files]
             rows = Rows(tuple(files), tuple(len(part) for part in parts), "document")
@@ -75,10 +81,11 @@ def _topics(path: Path) -> tuple[Texts, bool]:
     file = _one(path, "*.tsv", "*.qry", "topics*")
     if file is None:
         raise DataError(f"{path}: no topics; expected *.tsv, *.qry (SMART) or topics*")
-    if file.suffix == ".tsv":
+    name = file.name.removesuffix(".gz")
+    if name.endswith(".tsv"):
         fields, rows = separated(file, 2)
         return texts_of([row[0] for row in fields], [row[1] for row in fields], rows, id_column="1"), False
-    if file.suffix == ".qry":
+    if name.endswith(".qry"):
         texts = [text for _, text in _smart(file)]
         rows = Rows((file,), (len(texts),), "topic")
         # Cranfield's qrels number the queries by their order in the file, not by their .I field.
@@ -132,10 +139,10 @@ def _tar(file: Path) -> Iterator[tuple[str, str]]:
     try:
         with tarfile.open(file) as archive:
             for member in sorted(archive.getmembers(), key=lambda item: item.name):
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
+                opened = archive.extractfile(member) if member.isfile() else None
+                if opened is None:
                     continue
-                text = _decoded(content.read(), f"{file}: {member.name}")
+                text = _decoded(opened.read(), f"{file}: {member.name}")
                 if member.name.endswith((".html", ".htm")):
                     parser = _Text()
                     parser.feed(text)
@@ -147,19 +154,19 @@ def _tar(file: Path) -> Iterator[tuple[str, str]]:
 
 def _smart(file: Path) -> Iterator[tuple[str, str]]:
     """(.I field, title and text) of SMART records."""
-    content = _decoded(file.read_bytes(), str(file))
-    records = re.split(r"^\.I[ \t]+(\d+)[ \t]*$", content, flags=re.MULTILINE)[1:]
+    text = _decoded(content(file), str(file))
+    records = re.split(r"^\.I[ \t]+(\d+)[ \t]*$", text, flags=re.MULTILINE)[1:]
     for number, rest in zip(records[::2], records[1::2], strict=True):
         fields = re.split(r"^\.([TABWKCNX])\s*$", rest, flags=re.MULTILINE)
-        parts = {key: " ".join(text.split()) for key, text in zip(fields[1::2], fields[2::2], strict=True)}
-        title, text = parts.get("T", ""), parts.get("W", "")
+        parts = {key: " ".join(part.split()) for key, part in zip(fields[1::2], fields[2::2], strict=True)}
+        title, body = parts.get("T", ""), parts.get("W", "")
         # Cranfield's texts begin with the title again.
-        yield number.strip(), text if text.startswith(title) else f"{title}\n{text}".strip()
+        yield number.strip(), body if body.startswith(title) else f"{title}\n{body}".strip()
 
 
 def _sgml(file: Path) -> Iterator[tuple[str, str]]:
-    content = _decoded(file.read_bytes(), str(file))
-    for record in re.findall(r"<DOC>(.*?)</DOC>", content, flags=re.DOTALL | re.IGNORECASE):
+    whole_text = _decoded(content(file), str(file))
+    for record in re.findall(r"<DOC>(.*?)</DOC>", whole_text, flags=re.DOTALL | re.IGNORECASE):
         name = re.search(r"<DOCNO>\s*(\S+)\s*</DOCNO>", record, flags=re.IGNORECASE)
         if name is None:
             raise DataError(f"{file}: a <DOC> without <DOCNO>")
@@ -168,8 +175,8 @@ def _sgml(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _tops(file: Path) -> Iterator[tuple[str, str]]:
-    content = _decoded(file.read_bytes(), str(file))
-    for record in re.findall(r"<top>(.*?)</top>", content, flags=re.DOTALL | re.IGNORECASE):
+    text = _decoded(content(file), str(file))
+    for record in re.findall(r"<top>(.*?)</top>", text, flags=re.DOTALL | re.IGNORECASE):
         number = re.search(r"<num>\s*(?:Number:)?\s*(\S+)", record, flags=re.IGNORECASE)
         title = re.search(r"<title>\s*(?:Topic:)?([^<]*)", record, flags=re.IGNORECASE)
         if number is None or title is None:
