@@ -16,7 +16,7 @@ LAYERS = [
     {"types"},
     {"measures", "stats", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
-    {"loaders", "rankers"},
+    {"loaders", "rankers", "compose"},
     {"experiment", "exports", "studies"},
     {"cli"},
 ]

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from posbench import stats
-from posbench.bias import controls, inference, offsets, posir
+from posbench.bias import composed, controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
 from posbench.bias.shuffle import SHUFFLES
+from posbench.bias.words import SHAPES, signed_index
 from posbench.types import Report
 
 CONTROLS = ("span", "bm25")
@@ -25,7 +26,8 @@ def position_report(
         ``typical_bin`` (queries in the paper's 20 bins); ``cells`` (length, low, high, queries, mean, interval; mean
         None where too few); ``tests`` (``inference.analyse``); ``offsets`` (``offsets.offsets``); ``visible``, the
         tests of the evidence before the cut, where a truncation is found; ``within_documents``; ``controlled``, the
-        tests with difficulty taken out, where the report has controls; ``verdict``, plain sentences.
+        tests with difficulty taken out, where the report has controls; ``composed``, the paired analysis, where the
+        queries are composed (else None); ``verdict``, plain sentences.
     """
     found = placed(report, measure)
     if found is None:
@@ -47,6 +49,7 @@ def position_report(
     }
     whole["visible"] = _visible(found, whole["offsets"], seed, shuffles)
     whole["controlled"] = _controlled(report, measure, found, seed, shuffles)
+    whole["composed"] = composed.composed_report(report, measure, seed=seed, shuffles=shuffles)
     whole["verdict"] = verdict(whole)
     return whole
 
@@ -101,14 +104,6 @@ def _cells(queries: Placed, bins: int, seed: int) -> list[dict[str, Any]]:
     return cells
 
 
-_SHAPES = {
-    "flat": "no bias that matters: scores do not depend on the place of the evidence",
-    "primacy": "primacy: evidence near the start is found better",
-    "recency": "recency: evidence near the end is found better",
-    "middle": "evidence in the middle is found better than at the edges",
-    "edges": "evidence at the edges is found better than in the middle",
-    "undecided": "undecided: too few queries to tell a bias from none",
-}
 CONFOUNDED = (
     "questions about one place may be harder for every ranker, and this analysis cannot tell that from bias; "
     "controls (posbench eval --controls) or composed documents (posbench compose) can"
@@ -117,6 +112,9 @@ CONFOUNDED = (
 
 def verdict(whole: Mapping[str, Any]) -> list[str]:
     """What the figures say, in plain sentences."""
+    if whole["composed"] is not None:  # paired within queries, so nothing is left for the others to add
+        sentences: list[str] = whole["composed"]["verdict"]
+        return sentences
     tests, cut = whole["tests"], (whole["offsets"] or {}).get("cut")
     sentences = []
     if cut and cut["called"] == "truncation":
@@ -126,9 +124,9 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
             f"truncation: scores fall at about {cut['tokens']:,} tokens from the start, from {before} to {after} in "
             "documents longer than that"
         )
-        sentences.append(f"before the cut: {_SHAPES[whole['visible']['shape']]}{_index(whole['visible'])}")
+        sentences.append(f"before the cut: {SHAPES[whole['visible']['shape']]}{_index(whole['visible'])}")
     else:
-        sentences.append(f"{_SHAPES[tests['shape']]}{_index(tests)}")
+        sentences.append(f"{SHAPES[tests['shape']]}{_index(tests)}")
         if cut and cut["called"] == "undecided" and tests["shape"] == "primacy":
             sentences.append(f"a cut at about {cut['tokens']:,} tokens would explain it about as well")
     length = tests["length"]
@@ -139,15 +137,11 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
     controlled = whole["controlled"]
     if controlled:
         names = " and ".join(controlled["controls"])
-        sentences.append(f"with difficulty by {names} taken out: {_SHAPES[controlled['shape']]}{_index(controlled)}")
+        sentences.append(f"with difficulty by {names} taken out: {SHAPES[controlled['shape']]}{_index(controlled)}")
     elif tests["shape"] not in ("flat", "undecided"):
         sentences.append(CONFOUNDED)
     return sentences
 
 
 def _index(tests: Mapping[str, Any]) -> str:
-    signed = tests["signed"]["all"]
-    if signed is None:
-        return ""
-    low, high = signed["interval"]
-    return f" (signed index {signed['value']:+.3f}, {low:+.3f} to {high:+.3f}, p {signed['p']:.3f})"
+    return signed_index(tests["signed"]["all"])

@@ -10,6 +10,7 @@ from posbench.errors import PosbenchError
 
 COMMANDS = {
     "eval": "evaluate a ranker on a dataset",
+    "compose": "put the same evidence at chosen places of documents, for paired position curves",
     "score": "score a TREC run file against TREC qrels",
     "list": "list the shipped datasets, rankers or measures",
     "show": "show a recipe",

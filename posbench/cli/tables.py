@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from posbench.bias import LENGTH_NAMES, LENGTHS, MIN_QUERIES
+from posbench.cli.composed_table import print_composed
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LABEL = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
@@ -60,6 +61,7 @@ def _print_bias(console: Console, report: Mapping[str, Any]) -> None:
     console.print(_official(report))
     console.print()
     console.print(_tests(report["tests"]))
+    print_composed(console, report["composed"])
     for sentence in report["verdict"]:
         console.print(f"- {sentence}", markup=False)
     if report["without_evidence"]:
