@@ -26,6 +26,7 @@ from posbench.bias.words import SHAPES, signed_index
 from posbench.types import Float64, Report
 
 _CELLS = 1 << 21  # scores permuted at a time
+_NOTHING = 1e-9  # what rounding leaves of scores that are the same everywhere
 _WITHHELD: Mapping[str, Any] = {"signed": None, "edges": None, "range": None}
 _STRAIGHT = {"value": 0.0, "p": 1.0, "interval_90": [0.0, 0.0]}  # two positions have no bend
 
@@ -44,7 +45,13 @@ def composed_report(report: Report, measure: str, *, seed: int = 0, shuffles: in
     if grid.mirrored:
         found = mirrored.analyse(grid, seed=seed, shuffles=shuffles)
         return {"measure": measure, "method": "mirror", **found}
-    whole = {"measure": measure, "method": report.queries["method"][0].as_py(), **analyse(grid, seed, shuffles)}
+    method = report.queries["method"][0].as_py()
+    return {"measure": measure, "method": method, **paired(grid, seed=seed, shuffles=shuffles)}
+
+
+def paired(grid: Grid, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, Any]:
+    """``analyse`` with the search for a truncation, what is left before it, and sentences; see ``composed_report``."""
+    whole = analyse(grid, seed, shuffles)
     view = offsets.offsets(grid.centred(), seed=seed, shuffles=shuffles)
     whole["cut"] = view["cut"] if view else None
     whole["visible"] = None
@@ -61,10 +68,10 @@ def analyse(grid: Grid, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, An
     Returns:
         A JSON-serialisable dict: ``queries``, ``source_documents``, ``incomplete``, ``lengths``, ``positions``;
         ``curve`` (length, position, ``mean``, ``interval``, and ``difference`` from the same queries' mean over the
-        positions with ``difference_interval``); ``tests`` by length ("all" first: the mean over lengths), each with ``signed``,
-        ``edges``, ``range`` (largest less smallest mean, beside what noise gives) and ``shape``, None or "undecided"
-        where too few queries; ``length`` (does the slope change with length). p-values are two-sided but the range's;
-        ``p_holm`` is corrected over the length groups.
+        positions with ``difference_interval``); ``tests`` by length ("all" first: the mean over lengths), each with
+        ``signed``, ``edges``, ``range`` (largest less smallest mean, beside what noise gives) and ``shape``, None or
+        "undecided" where too few queries; ``length`` (does the slope change with length). p-values are two-sided but
+        the range's; ``p_holm`` is corrected over the length groups.
     """
     scores = _groups(grid)
     names = ["all", *grid.lengths][: scores.shape[1]]
@@ -147,9 +154,9 @@ def _statistics(sums: Float64, contrasts: Float64, queries: int) -> Float64:
     """Of sums of scores by document, float64[B, C, G, K]: float64[3, B, G]."""
     parts = sums @ contrasts.T
     total, power = parts.sum(axis=1), np.sqrt((parts**2).sum(axis=1))
-    ratio = np.divide(total, power, out=np.zeros_like(total), where=power > 1e-12)
+    ratio = np.divide(total, power, out=np.zeros_like(total), where=power > _NOTHING)
     spread = np.ptp(sums.sum(axis=1), axis=2) / queries
-    return np.stack([ratio[:, :, 0], ratio[:, :, 1], spread])
+    return np.stack([ratio[:, :, 0], ratio[:, :, 1], np.where(spread > _NOTHING, spread, 0.0)])
 
 
 def _tests(scores: Float64, resampled: Float64, permuted: _Permuted, contrasts: Float64) -> dict[str, Any]:
@@ -215,6 +222,7 @@ def _length(grid: Grid, contrast: Float64, shuffles: int, seed: int) -> dict[str
     longer = np.log2(np.maximum(grid.tokens.mean(axis=(0, 2)), 1.0))
     slopes = grid.score @ contrast
     parts = np.bincount(grid.cluster, slopes @ (longer - longer.mean()))
+    parts[np.abs(parts) < _NOTHING] = 0.0
     signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (shuffles, len(parts)))
     seen = float(parts.sum())
     return {

@@ -7,11 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_composed(console: Console, found: Mapping[str, Any] | None) -> None:
-    """The mean at each place with its difference from the same queries' mean; nothing where no queries are composed."""
-    if found is None:
-        return
-    console.print()
+def print_composed(console: Console, found: Mapping[str, Any]) -> None:
+    """The mean at each place, and the interval of its difference from the same queries' mean over the places."""
     console.print(_mirrored(found) if found["method"] == "mirror" else _curves(found))
     left = f"; {found['incomplete']:,} queries lack a place and are left out" if found["incomplete"] else ""
     console.print(
@@ -22,16 +19,16 @@ def print_composed(console: Console, found: Mapping[str, Any] | None) -> None:
 
 def _curves(found: Mapping[str, Any]) -> Table:
     places = [f"{100 * place:.0f}%" for place in found["positions"]]
-    table = _table("paired by query", *places, "signed index", "range (noise)", "shape")
+    table = _table("paired by query", *places, "signed index", "range", "shape")
     for name, tests in found["tests"].items():
         cells = [cell for cell in found["curve"] if cell["length"] == name]
         signed, spread = tests["signed"], tests["range"]
         value = "-" if signed is None else f"{signed['value']:+.3f}"
-        noise = "-" if spread is None else f"{spread['value']:.3f} ({spread['null_mean']:.3f})"
+        wide, noise = ("-", "") if spread is None else (f"{spread['value']:.3f}", f"noise {spread['null_mean']:.3f}")
         label = "all lengths" if name == "all" else f"{name} tokens" if name.isdecimal() else name
-        table.add_row(label, *(f"{cell['mean']:.3f}" for cell in cells), value, noise, tests["shape"])
+        table.add_row(label, *(f"{cell['mean']:.3f}" for cell in cells), value, wide, tests["shape"])
         differences = (_interval(cell["difference_interval"]) for cell in cells)
-        table.add_row("  difference", *differences, _interval(signed and signed["interval"]), "", "")
+        table.add_row("difference", *differences, _interval(signed and signed["interval"]), noise, "")
     table.title = f"{found['measure']} of the same evidence at each place; 0% is the start"
     return table
 
@@ -52,7 +49,7 @@ def _mirrored(found: Mapping[str, Any]) -> Table:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, title_justify="left")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, title_justify="left")
     table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
@@ -60,4 +57,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _interval(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:+.2f}..{interval[1]:+.2f}"
+    if interval is None:
+        return ""
+    low, high = (round(end, 2) + 0.0 for end in interval)  # + 0.0 makes 0 of -0
+    return f"{low:.2f}..{high:.2f}"

@@ -58,10 +58,12 @@ def _print_bias(console: Console, report: Mapping[str, Any]) -> None:
     console.print()
     console.print(_positions(report))
     console.print()
-    console.print(_official(report))
-    console.print()
-    console.print(_tests(report["tests"]))
-    print_composed(console, report["composed"])
+    if report["composed"]:  # what follows compares queries with one another, which composition makes needless
+        print_composed(console, report["composed"])
+    else:
+        console.print(_official(report))
+        console.print()
+        console.print(_tests(report["tests"]))
     for sentence in report["verdict"]:
         console.print(f"- {sentence}", markup=False)
     if report["without_evidence"]:

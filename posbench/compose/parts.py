@@ -147,13 +147,14 @@ def only(qrels: Qrels, asked: Int64, new_index: Int64) -> Qrels:
     row = np.full(len(qrels.indptr) - 1, -1)
     row[asked] = np.arange(len(asked))
     query = row[qrels.queries]
-    present = qrels.docs < len(new_index)
-    doc = np.full(len(qrels.docs), -1, np.int64)
-    doc[present] = new_index[qrels.docs[present]]
+    query, docs, grades = query[query >= 0], qrels.docs[query >= 0], qrels.grades[query >= 0]
+    absent = docs >= len(new_index)
+    doc = np.where(absent, -1, new_index[np.where(absent, 0, docs)])
     # Judged documents that the source lacks stay behind the last one: relevant, never found.
-    doc[~present] = int(new_index.max(initial=-1)) + 1 + qrels.docs[~present] - len(new_index)
-    keep = (query >= 0) & (doc >= 0)
-    return Qrels.from_pairs(query[keep], doc[keep], qrels.grades[keep], len(asked))
+    _, first, number = np.unique(docs[absent], return_index=True, return_inverse=True)
+    doc[absent] = int(new_index.max(initial=-1)) + 1 + np.argsort(np.argsort(first))[number]
+    keep = doc >= 0
+    return Qrels.from_pairs(query[keep], doc[keep], grades[keep], len(asked))
 
 
 def dropped(chosen: Chosen, more: Mapping[str, int]) -> dict[str, int]:

@@ -20,13 +20,15 @@ class Truth:
     ``primacy`` is what evidence at the very end loses against the start, in nDCG, along a straight line (its mean over
     documents is exactly that); ``uneven`` the standard deviation of the documents' own slopes about it, in the same
     unit; ``hard_middle`` what questions about the middle of their source document lose, wherever their evidence is put;
-    ``noise`` the standard deviation of what a place's neighbours do to a query's difficulty, beside the noise of ranks.
+    ``noise`` the standard deviation of what a place's neighbours do to a query's difficulty, beside the noise of ranks;
+    ``cut`` the tokens that the ranker reads (0: all).
     """
 
     primacy: float = 0.0
     uneven: float = 0.0
     hard_middle: float = 0.0
     noise: float = 0.5
+    cut: int = 0
 
 
 def simulate(queries: int, truth: Truth, seed: int, *, lengths: tuple[int, ...] = (256, 1024), places: int = 5) -> Grid:
@@ -51,6 +53,9 @@ def simulate(queries: int, truth: Truth, seed: int, *, lengths: tuple[int, ...] 
     found = np.where(rng.random(shape) < _lost(slope, position, float(found.mean()))[:, None, :], 0.0, found)
     tokens = np.broadcast_to(np.array(lengths)[None, :, None], shape)
     relative = np.broadcast_to(0.05 + 0.9 * position, shape)
+    if truth.cut:
+        unseen = relative * tokens > truth.cut
+        found = np.where(unseen & (rng.random(shape) < 0.8), 0.0, found)
     names = tuple(f"{place:g}" for place in position)
     labels = tuple(str(length) for length in lengths)
     return Grid(labels, names, found, relative, tokens, doc.astype(np.int64), domain[doc].astype(np.int64), 0)
