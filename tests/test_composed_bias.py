@@ -12,7 +12,7 @@ from posbench import bias
 from posbench.bias.composed import analyse, paired
 from posbench.bias.grid import Grid
 from posbench.errors import DataError
-from posbench.studies.composed import Truth, outcomes, simulate
+from posbench.studies.composed import Truth, outcome, simulate
 from posbench.types import Report
 
 
@@ -160,7 +160,7 @@ def test_bias_that_grows_with_length_is_seen():
 def test_truncation_is_called_truncation():
     found = paired(simulate(300, Truth(cut=512), 12), shuffles=300)
     assert found["cut"]["called"] == "truncation"
-    assert 256 < found["cut"]["tokens"] < 600
+    assert found["cut"]["between"][0] <= 512 <= found["cut"]["between"][1] < 800
     assert found["visible"]["lengths"] == ["256"]
     assert found["visible"]["tests"]["all"]["shape"] in ("flat", "undecided")
     assert found["verdict"][0].startswith("paired over positions: truncation")
@@ -170,16 +170,17 @@ def test_truncation_is_called_truncation():
 def test_the_tests_hold_their_size_and_intervals_cover():
     """At reduced size; benchmarks/composition.py does it in full. .1 and .9 are about 3 standard errors away."""
     for truth in (Truth(), Truth(hard_middle=1.5), Truth(uneven=0.2)):
-        found = list(outcomes(150, 80, truth, shuffles=200))
-        for name in ("line", "bend", "spread", "length"):
+        found = [outcome(80, truth, seed, 200, 400) for seed in range(150)]
+        for name in ("line", "bend", "spread", "length", "step"):
             assert np.mean([getattr(one, name) <= 0.05 for one in found]) <= 0.1, (truth, name)
         assert np.mean([one.covered for one in found]) >= 0.88
 
 
 def test_a_small_primacy_is_found_in_300_queries():
-    found = list(outcomes(30, 300, Truth(primacy=0.075), shuffles=200))
+    found = [outcome(300, Truth(primacy=0.075), seed, 200, 400) for seed in range(30)]
     assert sum(one.line <= 0.05 for one in found) >= 27
     assert Counter(one.shape for one in found)["recency"] == 0
+    assert Counter(one.cut for one in found)["truncation"] == 0
 
 
 # --- mirrored documents

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from posbench import stats
-from posbench.bias import inference, mirrored, offsets
+from posbench.bias import cuts, inference, mirrored
 from posbench.bias.grid import Grid
 from posbench.bias.placed import MIN_QUERIES
 from posbench.bias.shuffle import SHUFFLES
@@ -36,7 +36,7 @@ def composed_report(report: Report, measure: str, *, seed: int = 0, shuffles: in
 
     Returns:
         For mirrored documents ``mirrored.analyse``, else ``analyse`` with ``cut``, the search for a truncation
-        (``offsets.offsets`` of scores less each query's mean) and, where one is found, ``visible``: the tests of the
+        (``cuts.search``) and, where one is found, ``visible``: the tests of the
         lengths that it leaves whole, or of the positions before it. Both with ``verdict``, plain sentences.
     """
     grid = Grid.of(report, measure)
@@ -52,8 +52,7 @@ def composed_report(report: Report, measure: str, *, seed: int = 0, shuffles: in
 def paired(grid: Grid, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, Any]:
     """``analyse`` with the search for a truncation, what is left before it, and sentences; see ``composed_report``."""
     whole = analyse(grid, seed, shuffles)
-    view = offsets.offsets(grid.centred(), seed=seed, shuffles=shuffles)
-    whole["cut"] = view["cut"] if view else None
+    whole["cut"] = cuts.search(grid, seed=seed, shuffles=shuffles)
     whole["visible"] = None
     if whole["cut"] and whole["cut"]["called"] == "truncation":
         before = _before(grid, whole["cut"]["tokens"])
@@ -62,7 +61,7 @@ def paired(grid: Grid, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, 
     return whole
 
 
-def analyse(grid: Grid, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, Any]:
+def analyse(grid: Grid, seed: int = 0, shuffles: int = SHUFFLES, replicates: int = stats.REPLICATES) -> dict[str, Any]:
     """All figures of a grid.
 
     Returns:
@@ -76,7 +75,7 @@ def analyse(grid: Grid, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, An
     scores = _groups(grid)
     names = ["all", *grid.lengths][: scores.shape[1]]
     contrasts = _contrasts(grid.positions)
-    resampled = _resampled(grid, scores, seed)
+    resampled = _resampled(grid, scores, seed, replicates)
     permuted = _Permuted.of(grid, scores, contrasts, shuffles, seed)
     enough = len(grid.score) >= 2 * MIN_QUERIES and int(grid.cluster.max()) + 1 >= MIN_QUERIES
     tests = {}
@@ -114,11 +113,11 @@ def _contrasts(positions: Float64) -> Float64:
     return np.asarray(np.vstack([found, np.zeros((2 - len(found), len(positions)))]))
 
 
-def _resampled(grid: Grid, scores: Float64, seed: int) -> Float64:
+def _resampled(grid: Grid, scores: Float64, seed: int, replicates: int) -> Float64:
     """Mean curves under resampling of source documents within domains: float64[B, G, K]."""
     n, groups, places = scores.shape
     columns = np.column_stack([scores.reshape(n, -1), np.ones(n)])
-    sums = stats.replicate_sums(columns, grid.cluster, grid.stratum, seed=seed)
+    sums = stats.replicate_sums(columns, grid.cluster, grid.stratum, replicates=replicates, seed=seed)
     means = sums[:, :-1] / np.maximum(sums[:, -1:], 1e-12)
     return np.asarray(means.reshape(-1, groups, places))
 
@@ -255,7 +254,8 @@ def _verdict(whole: Mapping[str, Any]) -> list[str]:
                 f"the longer the document, the more toward {length['toward_with_length']} (p {length['p']:.3f})"
             )
         return found
-    found = [f"paired over positions: truncation at about {cut['tokens']:,} tokens from the start"]
+    low, high = cut["between"]
+    found = [f"paired over positions: truncation between {low:,} and {high:,} tokens from the start"]
     visible = whole["visible"]
     if visible is not None:
         where = f"lengths {', '.join(visible['lengths'])}" if visible["lengths"] else "the rest"

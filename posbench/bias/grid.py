@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from posbench.bias.placed import Placed, codes, placed
+from posbench.bias.placed import codes, placed
 from posbench.errors import DataError
 from posbench.types import Float64, Int64, Report
 
@@ -84,13 +84,6 @@ class Grid:
             relative=self.relative[cells],
             tokens=self.tokens[cells],
         )
-
-    def centred(self) -> Placed:
-        """All cells as placed queries, each score less its query's mean at that length, plus the mean of all."""
-        flat = self.score - self.score.mean(axis=2, keepdims=True) + self.score.mean()
-        each = self.score[0].size
-        cluster, stratum = (np.repeat(x, each) for x in (self.cluster, self.stratum))
-        return Placed(flat.ravel(), self.relative.ravel(), self.tokens.ravel(), cluster, stratum)
 
 
 def _ordered(column: pa.ChunkedArray) -> tuple[tuple[str, ...], Int64]:

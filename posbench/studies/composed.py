@@ -1,10 +1,11 @@
 """Simulated scores of composed collections with known truth, and how often the paired analysis errs on them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from posbench.bias import cuts
 from posbench.bias.composed import analyse
 from posbench.bias.grid import Grid
 from posbench.studies.simulated import scores
@@ -69,28 +70,45 @@ def _lost(slope: Float64, position: Float64, mean: float) -> Float64:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the analysis said of one simulated collection: p-values, and whether intervals hold the truth."""
+    """What the analysis said of one simulated collection.
+
+    ``line``, ``bend``, ``spread`` (the range), ``length`` and ``step`` are p-values; ``covered`` and ``index_covered``
+    say whether the intervals of slope and signed index hold the truth.
+    """
 
     line: float
     bend: float
     spread: float
     length: float
+    step: float
     covered: bool
+    index_covered: bool
     shape: str
+    cut: str
 
 
-def outcomes(collections: int, queries: int, truth: Truth, *, shuffles: int = 500, seed: int = 0) -> Iterator[Outcome]:
-    """Analyses so many simulated collections, one after the other."""
-    for number in range(collections):
-        grid = simulate(queries, truth, seed + number)
-        found = analyse(grid, seed + number, shuffles)
-        tests = found["tests"]["all"]
-        low, high = tests["signed"]["slope_interval"]
-        yield Outcome(
-            line=tests["signed"]["p"],
-            bend=tests["edges"]["p"],
-            spread=tests["range"]["p"],
-            length=found["length"]["p"],
-            covered=bool(low <= -truth.primacy <= high),
-            shape=tests["shape"],
-        )
+def outcome(queries: int, truth: Truth, seed: int, shuffles: int = 300, replicates: int = 1000) -> Outcome:
+    """Analyses one simulated collection."""
+    grid = simulate(queries, truth, seed)
+    found = analyse(grid, seed, shuffles, replicates)
+    step = cuts.search(grid, seed=seed, shuffles=shuffles)
+    signed, edges, spread = (found["tests"]["all"][name] for name in ("signed", "edges", "range"))
+    low, high = signed["slope_interval"]
+    below, above = signed["interval"]
+    return Outcome(
+        line=signed["p"],
+        bend=edges["p"],
+        spread=spread["p"],
+        length=found["length"]["p"],
+        step=step["p"] if step else 1.0,
+        covered=bool(low <= -truth.primacy <= high),
+        index_covered=bool(below <= _index(truth) <= above),
+        shape=found["tests"]["all"]["shape"],
+        cut=step["called"] if step else "",
+    )
+
+
+@cache
+def _index(truth: Truth) -> float:
+    """The signed index that such collections have on average over documents."""
+    return -truth.primacy / (2 * float(simulate(200_000, truth, 1 << 30).score.mean()))
