@@ -1,8 +1,8 @@
 """What the paired analysis of composed collections finds and how often it errs, on simulated rankers of known truth.
 
-Prints for each setting the share of collections in which each test rejects at 5% (false positives where there is nothing
-to find, power where there is), how often the intervals of slope and signed index hold the truth, and what shape and cut
-are named. 300 queries on about 120 source documents, lengths 256 and 1,024, five positions.
+Prints for each setting the share of collections in which each test rejects at 5% (false positives where nothing is
+there, power where something is), how often the intervals of slope and signed index hold the truth, and what shape and
+cut are named. 300 queries on about 120 source documents, lengths 256 and 1,024, five positions.
 
 Usage: python benchmarks/composition.py [collections, default 1000] [settings, default all]
 """

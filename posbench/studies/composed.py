@@ -11,7 +11,7 @@ from posbench.bias.grid import Grid
 from posbench.studies.simulated import scores
 from posbench.types import Float64
 
-_DOMAINS = 8
+_DOMAINS = np.linspace(-0.75, 0.75, 8)  # what each domain adds to difficulty, the same in every collection
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def simulate(queries: int, truth: Truth, seed: int, *, lengths: tuple[int, ...] 
     sizes = rng.integers(1, 5, queries)
     sizes = sizes[: int(np.searchsorted(np.cumsum(sizes), queries)) + 1]
     doc = np.repeat(np.arange(len(sizes)), sizes)[:queries]
-    domain = rng.integers(0, _DOMAINS, len(sizes))
-    hard = rng.normal(0, 1, len(sizes))[doc] + rng.normal(0, 0.5, _DOMAINS)[domain[doc]] + rng.normal(0, 1, queries)
+    domain = rng.integers(0, len(_DOMAINS), len(sizes))
+    hard = rng.normal(0, 1, len(sizes))[doc] + _DOMAINS[domain[doc]] + rng.normal(0, 1, queries)
     hard += truth.hard_middle * (1 - 4 * (rng.random(queries) - 0.5) ** 2)
     position = np.linspace(0, 1, places)
     shape = (queries, len(lengths), places)
