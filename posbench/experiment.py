@@ -281,6 +281,8 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
         offset += int(cluster.max(initial=-1)) + 1
         kinds.add(kind)
     merged = np.unique(np.concatenate(clusters), return_inverse=True)[1].astype(np.int64)
+    if "source_doc" in report.queries.column_names:  # composed: the same queries stand in every part
+        merged, kinds = bias.codes(report.queries, "source_doc"), {"document"}
     column = "domain" if "domain" in report.queries.column_names else "dataset"
     return merged, bias.codes(report.queries, column), "query" if "query" in kinds else "document"
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"types"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub"},
     {"bias", "evaluate"},
-    {"loaders", "rankers"},
+    {"loaders", "rankers", "compose"},
     {"controls", "manifest"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},

@@ -1,5 +1,6 @@
 """Position bias: how a measure changes with the place of the evidence in its document and the document's length."""
 
+from posbench.bias.composed import composed_report
 from posbench.bias.placed import LENGTH_NAMES, LENGTHS, MIN_QUERIES, Placed, codes, placed, relative_position
 from posbench.bias.posir import POSITION_BINS, official
 from posbench.bias.report import analysis, position_report
@@ -14,6 +15,7 @@ __all__ = [
     "Placed",
     "analysis",
     "codes",
+    "composed_report",
     "official",
     "placed",
     "position_report",

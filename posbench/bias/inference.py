@@ -193,7 +193,7 @@ def analyse(
         "psi": psi,
         "signed": signed,
         "edges": edges,
-        "shape": _shape(signed["all"], edges),
+        "shape": shape(signed["all"], edges),
         "length": _length(queries, found),
         "shuffles": len(found.null_length),
         "movable": found.movable,
@@ -342,7 +342,7 @@ def _signed(found: Shuffled, indices: dict[str, Any], group: int) -> dict[str, A
     return {**figure, "p": p, "queries": n, "documents": int(found.documents[group])}
 
 
-def _shape(line: dict[str, Any] | None, bend: dict[str, Any] | None, level: float = 0.05) -> str:
+def shape(line: dict[str, Any] | None, bend: dict[str, Any] | None, level: float = 0.05) -> str:
     """One word for the curve; line and bend are one family of two tests.
 
     Where the parabola's ends differ by more than ends and middle do, the line names the shape, else the bend. Without

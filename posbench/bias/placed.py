@@ -78,6 +78,8 @@ def placed(report: Report, measure: str) -> Placed | None:
     tokens = table["doc_tokens"].fill_null(-1).to_numpy()[keep].astype(np.int64)
     domain = codes(table, "domain")[keep] if "domain" in table.column_names else np.zeros(keep.sum(), np.int64)
     documents = codes(table, "dataset") * (len(table) + 1) + codes(table, "doc_id")
+    if "source_doc" in table.column_names:  # composed: what one document's evidence was made into moves together
+        documents = codes(table, "source_doc")
     cluster = np.unique(documents[keep], return_inverse=True)[1]
     return Placed(report.values(measure)[keep], place, tokens, cluster.astype(np.int64), domain)
 

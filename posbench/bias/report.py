@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from posbench import stats
-from posbench.bias import controls, inference, offsets, posir
+from posbench.bias import composed, controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
 from posbench.bias.shuffle import SHUFFLES, Shuffler
+from posbench.bias.words import SHAPES, signed_index
 from posbench.types import Float64, Report
 
 CONTROLS = ("span", "bm25")
@@ -21,7 +22,8 @@ def position_report(
     """The analysis of one ranker's scores, or None for a collection without evidence.
 
     Returns:
-        What ``analysis`` returns, and ``without_evidence``, the number of queries left out.
+        What ``analysis`` returns; ``without_evidence``, the number of queries left out; ``composed``, the paired
+        analysis where the queries are composed, else None: where it is, ``verdict`` is its own.
     """
     found = placed(report, measure)
     if found is None:
@@ -31,7 +33,11 @@ def position_report(
     columns = {name: report.queries[f"{measure}:{name}"].to_numpy()[keep].astype(np.float64) for name in names}
     columns = {name: values for name, values in columns.items() if not np.isnan(values).any()}
     whole = analysis(found, measure, columns, seed=seed, bins=bins, shuffles=shuffles)
-    return whole | {"without_evidence": len(report.queries) - len(found.score)}
+    whole |= {"without_evidence": len(report.queries) - len(found.score), "composed": None}
+    paired = composed.composed_report(report, measure, seed=seed, shuffles=shuffles)
+    if paired is not None:  # within queries, so the comparison among queries has nothing to add
+        whole |= {"composed": paired, "verdict": paired["verdict"]}
+    return whole
 
 
 def analysis(
@@ -129,14 +135,6 @@ def _cells(queries: Placed, bins: int, seed: int) -> list[dict[str, Any]]:
     return cells
 
 
-_SHAPES = {
-    "flat": "no bias that matters: scores do not depend on the place of the evidence",
-    "primacy": "primacy: evidence near the start is found better",
-    "recency": "recency: evidence near the end is found better",
-    "middle": "evidence in the middle is found better than at the edges",
-    "edges": "evidence at the edges is found better than in the middle",
-    "undecided": "undecided: too few queries to tell a bias from none",
-}
 CONFOUNDED = (
     "questions about one place may be harder for every ranker, and this analysis cannot tell that from bias; "
     "controls (posbench eval --controls) or composed documents (posbench compose) can"
@@ -154,9 +152,9 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
             f"truncation: scores fall at about {cut['tokens']:,} tokens from the start, from {before} to {after} in "
             "documents longer than that"
         )
-        sentences.append(f"before the cut: {_SHAPES[whole['visible']['shape']]}{_index(whole['visible'])}")
+        sentences.append(f"before the cut: {SHAPES[whole['visible']['shape']]}{_index(whole['visible'])}")
     else:
-        sentences.append(f"{_SHAPES[tests['shape']]}{_index(tests)}")
+        sentences.append(f"{SHAPES[tests['shape']]}{_index(tests)}")
         if cut and cut["called"] == "undecided" and tests["shape"] == "primacy":
             sentences.append(f"a cut at about {cut['tokens']:,} tokens would explain it about as well")
     length = tests["length"]
@@ -167,15 +165,11 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
     controlled = whole["controlled"]
     if controlled:
         names = " and ".join(controlled["controls"])
-        sentences.append(f"with difficulty by {names} taken out: {_SHAPES[controlled['shape']]}{_index(controlled)}")
+        sentences.append(f"with difficulty by {names} taken out: {SHAPES[controlled['shape']]}{_index(controlled)}")
     elif tests["shape"] not in ("flat", "undecided"):
         sentences.append(CONFOUNDED)
     return sentences
 
 
 def _index(tests: Mapping[str, Any]) -> str:
-    signed = tests["signed"]["all"]
-    if signed is None:
-        return ""
-    low, high = signed["interval"]
-    return f" (signed index {signed['value']:+.3f}, {low:+.3f} to {high:+.3f}, p {signed['p']:.3f})"
+    return signed_index(tests["signed"]["all"])

@@ -11,6 +11,7 @@ from posbench.errors import PosbenchError
 COMMANDS = {
     "eval": "evaluate a ranker on a dataset",
     "bias": "tell position bias from noise, in stored results or any table",
+    "compose": "put the same evidence at chosen places of documents, for paired position curves",
     "score": "score a TREC run file against TREC qrels",
     "saliency": "show which parts of a document move its score",
     "list": "list the shipped datasets, rankers or measures",

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from posbench.bias import LENGTHS, MIN_QUERIES
+from posbench.cli.composed_table import composed_table
 from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
 
 _GROUPS = ("all", *LENGTHS)
@@ -26,7 +27,11 @@ def print_all(found: Sequence[Mapping[str, Any]]) -> None:
 
 def print_bias(console: Console, report: Mapping[str, Any]) -> None:
     """One analysis."""
-    tables = [_positions(report), _offsets(report), _official(report), _tests(report["tests"]), _controls(report)]
+    tables = [_positions(report), _offsets(report)]
+    if report["composed"]:  # the others compare queries with one another, which composition makes needless
+        tables.append(composed_table(report["composed"]))
+    else:
+        tables += [_official(report), _tests(report["tests"]), _controls(report)]
     for table in tables:
         if table is not None:
             console.print()

@@ -122,10 +122,12 @@ def _from_parquet(path: Path) -> list[_Article]:
 
 def _collection(path: Path, articles: list[_Article], context: Context) -> Collection:
     docs: dict[str, int] = {}
+    titles: list[str] = []
     asked: list[_Asked] = []
     unanswered = 0
-    for text, starts, paragraphs in _documents(articles, context.documents == "article"):
+    for title, text, starts, paragraphs in _documents(articles, context.documents == "article"):
         doc = docs.setdefault(text, len(docs))
+        titles += [title] * (len(docs) - len(titles))
         for offset, paragraph in zip(starts, paragraphs, strict=True):
             for question in paragraph.qas:
                 if not question.answers:
@@ -135,32 +137,36 @@ def _collection(path: Path, articles: list[_Article], context: Context) -> Colle
                 asked.append(_Asked(question, doc, offset + first.answer_start, first.text))
     if not asked:
         raise DataError(f"{path}: no question has an answer; expected data[].paragraphs[].qas[].answers[]")
-    return _assembled(path, list(docs), asked, unanswered, context)
+    return _assembled(path, list(docs), titles, asked, unanswered, context)
 
 
-def _documents(articles: list[_Article], whole: bool) -> Iterator[tuple[str, list[int], list[_Paragraph]]]:
-    """(text, where each paragraph starts in it, its paragraphs); an article's are joined by a blank line."""
+def _documents(articles: list[_Article], whole: bool) -> Iterator[tuple[str, str, list[int], list[_Paragraph]]]:
+    """(title, text, where each paragraph starts in it, its paragraphs); an article's are joined by a blank line."""
     for article in articles:
         if not whole:
-            yield from ((paragraph.context, [0], [paragraph]) for paragraph in article.paragraphs)
+            yield from ((article.title, paragraph.context, [0], [paragraph]) for paragraph in article.paragraphs)
             continue
         lengths = [len(paragraph.context) + 2 for paragraph in article.paragraphs]
         starts = [sum(lengths[:n]) for n in range(len(lengths))]
-        yield "\n\n".join(paragraph.context for paragraph in article.paragraphs), starts, article.paragraphs
+        text = "\n\n".join(paragraph.context for paragraph in article.paragraphs)
+        yield article.title, text, starts, article.paragraphs
 
 
-def _assembled(path: Path, docs: list[str], asked: list[_Asked], unanswered: int, context: Context) -> Collection:
+def _assembled(
+    path: Path, docs: list[str], titles: list[str], asked: list[_Asked], unanswered: int, context: Context
+) -> Collection:
     doc_ids = [f"d{number}" for number in range(len(docs))]
     doc_rows, rows = Rows((path,), (len(docs),), "document"), Rows((path,), (len(asked),), "question")
     query_ids = strings([item.question.id for item in asked])
     questions = [item.question.question for item in asked]
     positives = strings([doc_ids[item.doc] for item in asked])
+    groups = {"group": strings(titles)} if any(titles) else {}  # the article that a paragraph is from
     start = np.array([item.start for item in asked], np.int64)
     end = start + np.array([len(item.answer) for item in asked], np.int64)
     unknown = np.full(len(asked), -1, np.int64)
     return assemble(
         context,
-        texts_of(doc_ids, docs, doc_rows, text_column="context"),
+        texts_of(doc_ids, docs, doc_rows, text_column="context", labels=groups),
         texts_of(query_ids.to_pylist(), questions, rows, id_column="id", text_column="question"),
         Judgements(query_ids, positives, np.ones(len(asked), np.int32), rows),
         Spans(

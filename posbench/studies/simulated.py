@@ -59,7 +59,7 @@ def simulate(n: int, truth: Truth, seed: int) -> Simulated:
     place = np.where(rng.random(len(doc)) < 0.5, near, rng.random(len(doc)))
     hard = rng.normal(0, 1, docs)[doc] + rng.normal(0, 0.5, _DOMAINS)[domain[doc]] + 0.4 * bucket[doc]
     hard += rng.normal(0, 1, len(doc)) + truth.hard_middle * (1 - 4 * (place - 0.5) ** 2)
-    score = _scores(hard - truth.level, rng)
+    score = scores(hard - truth.level, rng)
     mean = float(score.mean())
     lost = rng.random(len(doc)) < truth.primacy * place / max(mean, 1e-9)
     if truth.cut:
@@ -67,11 +67,11 @@ def simulate(n: int, truth: Truth, seed: int) -> Simulated:
         lost |= unseen & (rng.random(len(doc)) < 0.8)
     score = np.where(lost, 0.0, score)
     queries = Placed(score, place, tokens[doc], doc.astype(np.int64), domain[doc].astype(np.int64))
-    span, lexical = _scores(hard - truth.level - 1, rng), _scores(hard - truth.level + 0.5, rng)
+    span, lexical = scores(hard - truth.level - 1, rng), scores(hard - truth.level + 0.5, rng)
     return Simulated(queries, span, lexical, mean)
 
 
-def _scores(hard: Float64, rng: np.random.Generator) -> Float64:
+def scores(hard: Float64, rng: np.random.Generator) -> Float64:
     """nDCG@10 of one relevant document: the harder, the more others stand before it."""
     before = rng.poisson(np.exp(np.clip(hard + rng.normal(0, 1, len(hard)) - 0.4, -20, 8)))
     return np.where(before < 10, 1 / np.log2(before + 2.0), 0.0)

@@ -1,0 +1,21 @@
+"""Plain sentences for what the tests say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SHAPES = {
+    "flat": "no bias that matters: scores do not depend on the place of the evidence",
+    "primacy": "primacy: evidence near the start is found better",
+    "recency": "recency: evidence near the end is found better",
+    "middle": "evidence in the middle is found better than at the edges",
+    "edges": "evidence at the edges is found better than in the middle",
+    "undecided": "undecided: too few queries to tell a bias from none",
+}
+
+
+def signed_index(figure: Mapping[str, Any] | None) -> str:
+    """The signed index in parentheses; nothing where it is withheld."""
+    if figure is None:
+        return ""
+    low, high = figure["interval"]
+    return f" (signed index {figure['value']:+.3f}, {low:+.3f} to {high:+.3f}, p {figure['p']:.3f})"
