@@ -4,8 +4,8 @@ Notation: s is a query's score, x the relative place of its evidence; u is (x - 
 it; m the mean score. Slopes are those of least squares on x, u and a level for each domain and length bucket. All tests
 shuffle places (``shuffle``).
 
-Signed index = slope / (2 m), with the slope of s on x. For a straight line it is
-(s(1) - s(0)) / (s(1) + s(0)): -1 if only evidence at the start is found (primacy), +1 if only at the end (recency).
+Signed index = slope / (2 m), with the slope of s on x. For a straight line it is (s(1) - s(0)) / (s(1) + s(0)): -1 if
+scores fall to 0 at the end (primacy), +1 if they rise from 0 (recency). Steps and spikes reach +-3, all at one end.
 Edge index = c / (8 m), with the coefficient c of s on u: half the difference between ends and middle of the fitted
 parabola, relative to the mean; positive if evidence at the edges is found better, negative if in the middle.
 """

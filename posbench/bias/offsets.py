@@ -87,17 +87,22 @@ def offsets(
         share of resamples in which the step explains more than the curve) and ``called``: "truncation" if p < .05 and
         that share is at least .95, "no truncation" if it is not significant or the share at most .05, else "undecided".
     """
-    known = queries.tokens > 0
-    if known.sum() < 2 * MIN_QUERIES:
+    cells = view(queries, seed, replicates)
+    if cells is None:
         return None
     cut: dict[str, Any] = {"tokens": None, "before": None, "after": None, "p": 1.0, "better_than_curve": 0.0}
     cut["called"] = "undecided"
     if steps is not None:
         cut = _cut(queries, steps, null, seed, replicates)
-    return {"cells": _cells(queries.take(known), seed, replicates), "cut": cut}
+    return {"cells": cells, "cut": cut}
 
 
-def _cells(queries: Placed, seed: int, replicates: int) -> list[dict[str, Any]]:
+def view(queries: Placed, seed: int, replicates: int) -> list[dict[str, Any]] | None:
+    """Means by tokens from the start, or None where too few lengths are known; see ``offsets``."""
+    known = queries.tokens > 0
+    if known.sum() < 2 * MIN_QUERIES:
+        return None
+    queries = queries.take(known)
     edges = [*_VIEW, np.inf]
     cell = np.searchsorted(_VIEW, queries.offset, side="right") - 1
     used = [b for b in range(len(_VIEW)) if (cell == b).any()]

@@ -12,6 +12,7 @@ from posbench.bias.shuffle import SHUFFLES, Shuffler
 from posbench.bias.words import SHAPES, signed_index
 from posbench.types import Float64, Report
 
+_AMONG_QUERIES = ("tests", "visible", "within_documents", "controlled")
 CONTROLS = ("span", "bm25")
 """The controls that a report may hold, each as columns named ``<measure>:<control>``."""
 
@@ -22,22 +23,26 @@ def position_report(
     """The analysis of one ranker's scores, or None for a collection without evidence.
 
     Returns:
-        What ``analysis`` returns; ``without_evidence``, the number of queries left out; ``composed``, the paired
-        analysis where the queries are composed, else None: where it is, ``verdict`` is its own.
+        What ``analysis`` returns, and ``without_evidence``, the number of queries left out. Where the queries are
+        composed, ``composed`` (None elsewhere) is the paired analysis, whose ``verdict`` and cut are taken over; what
+        compares queries with one another is None: ``tests``, ``visible``, ``within_documents`` and ``controlled``.
     """
     found = placed(report, measure)
     if found is None:
         return None
+    without = {"without_evidence": len(report.queries) - len(found.score)}
+    paired = composed.composed_report(report, measure, seed=seed, shuffles=shuffles)
+    if paired is not None:
+        cells = offsets.view(found, seed, shuffles)
+        described = _described(found, measure, seed, bins) | dict.fromkeys(_AMONG_QUERIES)
+        described["offsets"] = None if cells is None else {"cells": cells, "cut": paired.get("cut")}
+        return described | without | {"composed": paired, "verdict": paired["verdict"]}
     keep = known_places(report)
     names = [name for name in CONTROLS if f"{measure}:{name}" in report.queries.column_names]
     columns = {name: report.queries[f"{measure}:{name}"].to_numpy()[keep].astype(np.float64) for name in names}
     columns = {name: values for name, values in columns.items() if not np.isnan(values).any()}
     whole = analysis(found, measure, columns, seed=seed, bins=bins, shuffles=shuffles)
-    whole |= {"without_evidence": len(report.queries) - len(found.score), "composed": None}
-    paired = composed.composed_report(report, measure, seed=seed, shuffles=shuffles)
-    if paired is not None:  # within queries, so the comparison among queries has nothing to add
-        whole |= {"composed": paired, "verdict": paired["verdict"]}
-    return whole
+    return whole | without | {"composed": None}
 
 
 def analysis(
@@ -66,19 +71,10 @@ def analysis(
         ``visible``, the tests of the evidence before the cut, where a truncation is found; ``within_documents``;
         ``controlled``, the tests with difficulty taken out, where there are controls; ``verdict``, plain sentences.
     """
-    counts = posir.cell_counts(queries)[0]
     ordered = Shuffler.ordered(queries)
     steps = offsets.Steps.of(ordered)
     shuffled = inference.Shuffled.of(ordered, steps, shuffles=shuffles, seed=seed)
-    whole: dict[str, Any] = {
-        "measure": measure,
-        "queries": len(queries.score),
-        "official": posir.columns(queries, measure),
-        "official_intervals": posir.intervals(queries, measure, seed),
-        "smallest_bin": int(counts[counts > 0].min()),
-        "typical_bin": int(np.median(counts[counts > 0])),
-        "position_bins": posir.POSITION_BINS,
-        "cells": _cells(queries, bins, seed),
+    whole = _described(queries, measure, seed, bins) | {
         "tests": inference.analyse(ordered, shuffled, seed=seed, shuffles=shuffles),
         "offsets": offsets.offsets(ordered, steps, shuffled.null_drop, seed=seed, replicates=shuffles),
         "within_documents": controls.within_documents(queries, seed=seed, shuffles=shuffles),
@@ -87,6 +83,21 @@ def analysis(
     whole["controlled"] = _controlled(queries, scores_of_controls or {}, seed, shuffles)
     whole["verdict"] = verdict(whole)
     return whole
+
+
+def _described(queries: Placed, measure: str, seed: int, bins: int) -> dict[str, Any]:
+    """What is counted and averaged, without any test."""
+    counts = posir.cell_counts(queries)[0]
+    return {
+        "measure": measure,
+        "queries": len(queries.score),
+        "official": posir.columns(queries, measure),
+        "official_intervals": posir.intervals(queries, measure, seed),
+        "smallest_bin": int(counts[counts > 0].min()),
+        "typical_bin": int(np.median(counts[counts > 0])),
+        "position_bins": posir.POSITION_BINS,
+        "cells": _cells(queries, bins, seed),
+    }
 
 
 def _visible(found: Placed, view: Mapping[str, Any] | None, seed: int, shuffles: int) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from posbench.bias import LENGTHS, MIN_QUERIES
+from posbench.biases import headline
 from posbench.cli.composed_table import composed_table
 from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
 
@@ -130,7 +131,8 @@ def _together(found: Sequence[Mapping[str, Any]]) -> Table:
         "all together", "queries", "signed index", "95% interval", "p (Holm)", "PSI without noise", "shape"
     )
     for one in found:
-        signed, psi, among = one["tests"]["signed"]["all"], one["tests"]["psi"]["all"], one["among"]
+        head, among = headline(one), one["among"]
+        signed, psi = head["signed"], head["psi"]
         table.add_row(
             f"{one['ranker']} on {one['dataset']}",
             f"{one['queries']:,}",
@@ -138,7 +140,7 @@ def _together(found: Sequence[Mapping[str, Any]]) -> Table:
             interval(signed and signed["interval"]),
             _part(among, "signed_p_holm", ".3f"),
             _part(psi, "debiased", "+.3f"),
-            "truncation" if one["visible"] else one["tests"]["shape"],
+            head["shape"],
         )
     return table
 

@@ -19,12 +19,12 @@ def composed_table(found: Mapping[str, Any]) -> Table:
 
 def _curves(found: Mapping[str, Any]) -> Table:
     places = [f"{100 * place:.0f}%" for place in found["positions"]]
-    table = plain_table("paired by query", *places, "signed index", "range", "shape")
+    table = plain_table("paired by query", *places, "index", "range", "shape")
     for name, tests in found["tests"].items():
         cells = [cell for cell in found["curve"] if cell["length"] == name]
         signed, spread = tests["signed"], tests["range"]
         value = "-" if signed is None else f"{signed['value']:+.3f}"
-        wide, noise = ("-", "") if spread is None else (f"{spread['value']:.3f}", f"noise {spread['null_mean']:.3f}")
+        wide, noise = ("-", "") if spread is None else (f"{spread['value']:.3f}", f"noise {spread['null_mean']:.2f}")
         label = "all lengths" if name == "all" else f"{name} tokens" if name.isdecimal() else name
         table.add_row(label, *(f"{cell['mean']:.3f}" for cell in cells), value, wide, tests["shape"])
         differences = (_interval(cell["difference_interval"]) for cell in cells)
@@ -51,5 +51,5 @@ def _mirrored(found: Mapping[str, Any]) -> Table:
 def _interval(interval: Sequence[float] | None) -> str:
     if interval is None:
         return ""
-    low, high = (round(end, 2) + 0.0 for end in interval)  # + 0.0 makes 0 of -0
-    return f"{low:.2f}..{high:.2f}"
+    low, high = (f"{round(end, 2) + 0.0:+.2f}".replace("0.", ".", 1) for end in interval)  # + 0.0 makes 0 of -0
+    return f"{low}..{high}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posbench.cli import common
 
-KINDS = ("curves", "forest", "heatmap", "null", "offsets", "saliency", "slope")
+KINDS = ("composed", "curves", "forest", "heatmap", "null", "offsets", "saliency", "slope")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="curves",
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
-        "(forest), results of posbench saliency (saliency)",
+        "(forest), composed documents paired by query (composed), results of posbench saliency (saliency)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

@@ -97,7 +97,7 @@ def _cuts(views: Mapping[str, Any], names: Sequence[str], x: Mapping[str, Any]) 
     cuts = [
         {"series": name, "x": view["cut"]["tokens"], "label": f"{name} cut at about {view['cut']['tokens']:,}"}
         for name, view in views.items()
-        if view["cut"]["called"] == "truncation"
+        if view["cut"] and view["cut"]["called"] == "truncation"
     ]
     if not cuts:
         return []

@@ -8,9 +8,10 @@ import numpy as np
 
 from posbench import bias, compare
 from posbench.bias import inference, shuffle
+from posbench.bias.grid import Grid
 from posbench.errors import UsageError
 from posbench.plots.cells import heatmap
-from posbench.plots.curves import offset_curves, position_curves
+from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
 from posbench.plots.saliency import saliency_curves
@@ -18,6 +19,8 @@ from posbench.plots.style import Chart, counted
 from posbench.store import Result
 from posbench.studies import curves
 from posbench.types import Float64, Progress, Report, no_progress
+
+_SAMPLE = 40  # queries drawn one by one
 
 
 def draw(
@@ -116,6 +119,8 @@ def _null(job: _Job) -> Chart:
         placed = bias.placed(report, job.measure)
         if placed is None:
             raise _without_evidence(name)
+        if Grid.of(report, job.measure) is not None:
+            raise UsageError(f"{name}: composed documents are compared within queries; draw them with --kind composed")
         figures[name] = psi_sample(name, placed, job.seed)
         job.advance(1)
         counts.add(len(placed.score))
@@ -171,6 +176,29 @@ def _forest(job: _Job) -> Chart:
     return forest(rows, job.measure, f"{job.about}, {found['queries']:,} queries")
 
 
+def _composed(job: _Job) -> Chart:
+    """The same evidence at each position: means over lengths, with some queries' own values."""
+    series = {}
+    for name, analysis in job.analysed().items():
+        found, grid = analysis["composed"], Grid.of(job.reports[name], job.measure)
+        if found is None or found["method"] == "mirror" or grid is None:
+            raise UsageError(
+                f"{name}: its documents are not composed with evidence at chosen positions; "
+                "`posbench compose` makes such collections; --kind slope draws mirrored ones"
+            )
+        cells = [cell for cell in found["curve"] if cell["length"] == "all"]
+        rows = np.random.default_rng(job.seed).permutation(len(grid.score))[:_SAMPLE]
+        series[name] = {
+            "positions": found["positions"],
+            "mean": [cell["mean"] for cell in cells],
+            "low": [cell["interval"][0] for cell in cells],
+            "high": [cell["interval"][1] for cell in cells],
+            "queries": found["queries"],
+            "sample": grid.score[np.sort(rows)].mean(axis=1).tolist(),
+        }
+    return paired_curves(series, job.measure, job.about)
+
+
 def _saliency(job: _Job) -> Chart:
     series = {}
     for name, report in job.reports.items():
@@ -181,6 +209,7 @@ def _saliency(job: _Job) -> Chart:
 
 
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
+    "composed": _composed,
     "curves": _curves,
     "forest": _forest,
     "heatmap": _heatmap,
