@@ -53,7 +53,8 @@ def run(order: Order, progress: Progress = no_progress) -> tuple[Mapping[str, An
     for part in collections:
         candidates = _candidates(part, order, progress)
         parts += compose.compose(part, order.plan, count, candidates=candidates, progress=progress)
-    return compose.write(order.to, parts, recipe, {"tokens": dict(identity), "versions": _versions()}), True
+    versions = {name: metadata.version(name) for name in _VERSIONS}
+    return compose.write(order.to, parts, recipe, {"tokens": dict(identity), "versions": versions}), True
 
 
 def _candidates(part: Collection, order: Order, progress: Progress) -> Run | None:
@@ -63,13 +64,3 @@ def _candidates(part: Collection, order: Order, progress: Progress) -> Run | Non
     _, recipe = rankers.resolve("bm25")
     ranker = rankers.build(recipe, depth=_CANDIDATES, cache=order.cache, progress=progress, name="bm25")
     return ranker.rank(part)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
