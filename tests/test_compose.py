@@ -486,7 +486,7 @@ def test_compose_and_eval(capsys, tmp_path):
     assert found["tests"]["all"]["shape"] == "flat"
     assert abs(found["tests"]["all"]["signed"]["value"]) < 0.02
     status, out, _ = call(capsys, "eval", "--model", "wordllama", "--dataset", tmp_path / "set", *places)
-    assert "same evidence at each place" in out
+    assert "paired by query" in out
     assert f"{found['queries']} queries from" in out
     status, out, _ = call(capsys, "compose", "--to", tmp_path / "set", "--tokenizer", "wordllama", *places)
     assert status == 2

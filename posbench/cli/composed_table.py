@@ -19,19 +19,17 @@ def print_composed(console: Console, found: Mapping[str, Any]) -> None:
 
 def _curves(found: Mapping[str, Any]) -> Table:
     places = [f"{100 * place:.0f}%" for place in found["positions"]]
-    table = _table("length", *places, "index", "range", "shape")
+    table = _table("paired by query", *places, "signed index", "range", "shape")
     for name, tests in found["tests"].items():
         cells = [cell for cell in found["curve"] if cell["length"] == name]
         signed, spread = tests["signed"], tests["range"]
         value = "-" if signed is None else f"{signed['value']:+.3f}"
-        wide, noise = ("-", "") if spread is None else (f"{spread['value']:.3f}", f"({spread['null_mean']:.3f})")
+        wide, noise = ("-", "") if spread is None else (f"{spread['value']:.3f}", f"noise {spread['null_mean']:.3f}")
         label = "all lengths" if name == "all" else f"{name} tokens" if name.isdecimal() else name
         table.add_row(label, *(f"{cell['mean']:.3f}" for cell in cells), value, wide, tests["shape"])
         differences = (_interval(cell["difference_interval"]) for cell in cells)
         table.add_row("difference", *differences, _interval(signed and signed["interval"]), noise, "")
-    table.title = (
-        f"{found['measure']} of the same evidence at each place (0%: the start); in parentheses the range of noise"
-    )
+    table.title = f"{found['measure']} of the same evidence at each place; 0% is the start"
     return table
 
 
