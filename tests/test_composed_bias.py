@@ -158,13 +158,39 @@ def test_bias_that_grows_with_length_is_seen():
 
 
 def test_truncation_is_called_truncation():
-    found = paired(simulate(300, Truth(cut=512), 12), shuffles=300)
+    grid = simulate(300, Truth(cut=512), 12)
+    found = paired(grid, shuffles=300)
     assert found["cut"]["called"] == "truncation"
+    assert found["cut"]["tied"]
     assert found["cut"]["between"][0] <= 512 <= found["cut"]["between"][1] < 800
     assert found["visible"]["lengths"] == ["256"]
     assert found["visible"]["tests"]["all"]["shape"] in ("flat", "undecided")
     assert found["verdict"][0].startswith("paired over positions: truncation")
     assert paired(simulate(300, Truth(primacy=0.25), 13), shuffles=300)["cut"]["called"] != "truncation"
+
+
+def test_a_cut_beside_a_bias_is_told_by_its_ties():
+    """Within the window evidence is found the better the earlier it stands, beyond it each query has one score."""
+    grid = simulate(100, Truth(primacy=0.2, cut=512), 14)
+    found = paired(grid, shuffles=300)
+    assert found["cut"]["called"] == "truncation"
+    assert found["cut"]["between"][0] <= 512 <= found["cut"]["between"][1]
+    assert found["visible"]["tests"]["all"]["signed"]["value"] < 0
+    # The same scores on average, but not tied: a bias could look like this.
+    rng = np.random.default_rng(0)
+    score = grid.score.copy()
+    score[:, 1, 3:] = rng.permuted(score[:, 1, 3:], axis=0)
+    assert not paired(replace(grid, score=score), shuffles=300)["cut"]["tied"]
+    # Nothing found late is no sign of a window: zeros tie.
+    score[:, 1, 3:] = 0.0
+    assert not paired(replace(grid, score=score), shuffles=300)["cut"]["tied"]
+
+
+def test_a_step_without_ties_is_called_truncation_where_it_explains_more():
+    grid = simulate(300, Truth(), 15)
+    lost = (grid.relative * grid.tokens > 512) & (np.random.default_rng(1).random(grid.score.shape) < 0.8)
+    found = paired(replace(grid, score=np.where(lost, 0.0, grid.score)), shuffles=300)
+    assert (found["cut"]["called"], found["cut"]["tied"]) == ("truncation", False)
 
 
 def test_the_tests_hold_their_size_and_intervals_cover():

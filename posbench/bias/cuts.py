@@ -4,6 +4,10 @@ A model that reads L tokens loses evidence beyond the L-th and none before it: w
 the start, the same in all lengths. A bias is a smooth curve in the relative position, which may differ by length: a
 line and a bend a length. Both are fitted to the scores less each query's mean at each length, and which explains more
 is decided by resampling source documents; the search for the best step is part of every permutation and resample.
+
+Five positions often fit both about as well, so a surer sign goes first: with its evidence beyond the window, a composed
+document reads the same to the model wherever that evidence stands, so that each query's score is exactly the same at
+all those positions. Scores that are tied at the last positions, not at the first, and lower there, are a truncation.
 """
 
 from dataclasses import dataclass
@@ -19,6 +23,8 @@ from posbench.types import Float64
 _EDGES = 2.0 ** np.arange(4, 15, 0.125)
 """Offsets at which a step is looked for, in tokens: 16 to 15,000, eight an octave."""
 _SURE = 0.95
+_TIED = 0.95  # share of the queries with equal scores; the rest are the odd ties that rounding breaks
+_FOUND = 3  # tied queries with a score above 0: zeros alone would be no sign
 _CELLS = 1 << 21
 _NOTHING = 1e-9
 
@@ -61,11 +67,11 @@ def search(grid: Grid, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, 
     """The best step, or None where the documents' lengths in tokens are unknown or too short for one.
 
     Returns:
-        ``tokens``, about where the step stands, ``between``, the offsets that it cannot be told from; ``p`` of any step
-        down, corrected for the search; ``better_than_curve``, the share of resamples in which the step explains more
-        than the curves; ``called``: "truncation" if p < .05 and that share is at least .95, "no truncation" if p is
-        not or the share is at most .05, else "undecided" (always so with three positions or fewer, which a curve meets
-        whatever they are).
+        ``tokens``, about where the step stands, ``between``, the offsets that it cannot be told from; ``tied``, whether
+        ties show it; ``p`` of any step down, corrected for the search; ``better_than_curve``, the share of resamples in
+        which the step explains more than the curves; ``called``: "truncation" if p < .05 and scores are tied or that
+        share is at least .95, "no truncation" if p is not or the share is at most .05, else "undecided" (so, too, with
+        three positions or fewer and no ties, as a curve meets any three points).
     """
     if (grid.tokens <= 0).any():
         return None
@@ -76,18 +82,40 @@ def search(grid: Grid, *, seed: int = 0, shuffles: int = SHUFFLES) -> dict[str, 
     p = one_sided(float(drops.max()), _null(design, shuffles, seed)) if drops.max() > _NOTHING else 1.0
     better = _better(design, grid, seed)
     best = design.edges[drops >= drops.max() - _NOTHING]
+    between, tied = (float(best[0]), float(best[-1])), _tied(grid)
     called = "no truncation"
-    if p < 0.05 and len(grid.names) <= 3:
+    if p < 0.05 and tied is not None:
+        called, between = "truncation", tied
+    elif p < 0.05 and len(grid.names) <= 3:
         called = "undecided"
     elif p < 0.05 and better > 1 - _SURE:
         called = "truncation" if better >= _SURE else "undecided"
     return {
-        "tokens": round(float(np.sqrt(best[0] * best[-1]))),
-        "between": [round(float(best[0])), round(float(best[-1]))],
+        "tokens": round(float(np.sqrt(between[0] * between[1]))),
+        "between": [round(end) for end in between],
+        "tied": called == "truncation" and tied is not None,
         "p": p,
         "better_than_curve": better,
         "called": called,
     }
+
+
+def _tied(grid: Grid) -> tuple[float, float] | None:
+    """The offsets between which ties begin: of the last place that makes a difference and the first that makes none.
+
+    None where no length has its last two positions or more tied for nearly every query, and others not.
+    """
+    same = np.abs(np.diff(grid.score, axis=2)) <= _NOTHING  # [N, L, K - 1]: as at the next position
+    offset = (grid.relative * grid.tokens).mean(axis=0)
+    seen, unseen = [], []
+    for at in range(len(grid.lengths)):
+        varies = np.flatnonzero(same[:, at].mean(axis=0) < _TIED)
+        first = int(varies[-1]) + 1 if len(varies) else 0
+        seen.append(float(offset[at, max(first - 1, 0)]) if first else 0.0)
+        if 0 < first < len(grid.names) - 1 and (grid.score[:, at, first:] > 0).all(axis=1).sum() >= _FOUND:
+            lower = grid.score[:, at, first:].mean() < grid.score[:, at, :first].mean()
+            unseen += [float(offset[at, first])] if lower else []
+    return (min(max(seen), min(unseen)), min(unseen)) if unseen else None
 
 
 def _null(design: _Design, shuffles: int, seed: int) -> Float64:

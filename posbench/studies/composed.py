@@ -54,9 +54,9 @@ def simulate(queries: int, truth: Truth, seed: int, *, lengths: tuple[int, ...] 
     found = np.where(rng.random(shape) < _lost(slope, position, float(found.mean()))[:, None, :], 0.0, found)
     tokens = np.broadcast_to(np.array(lengths)[None, :, None], shape)
     relative = np.broadcast_to(0.05 + 0.9 * position, shape)
-    if truth.cut:
-        unseen = relative * tokens > truth.cut
-        found = np.where(unseen & (rng.random(shape) < 0.8), 0.0, found)
+    if truth.cut:  # a blind score for each query and length, the same wherever the evidence stands unseen
+        blind = scores(hard + 3, rng)[:, None] * np.ones(len(lengths))
+        found = np.where(relative * tokens > truth.cut, blind[:, :, None], found)
     names = tuple(f"{place:g}" for place in position)
     labels = tuple(str(length) for length in lengths)
     return Grid(labels, names, found, relative, tokens, doc.astype(np.int64), domain[doc].astype(np.int64), 0)
