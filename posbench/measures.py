@@ -10,11 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from posbench.errors import UsageError, unknown_name
 from posbench.types import Float64, Int32, Int64, Qrels, Run
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 DEFAULT = ("nDCG@10", "RR@10", "AP", "R@100")
 _NATIVE = re.compile(r"(nDCG|RR|AP|R|P|Success|Judged)(?:@([1-9]\d*))?")
@@ -56,7 +60,8 @@ def score(run: Run, qrels: Qrels, names: Sequence[str]) -> dict[str, Float64]:
     if native:
         depth = max(cutoff for _, cutoff in native.values())
         hits = _join(run.top(depth), qrels)
-        values = {name: _KERNELS[kind](hits, cutoff) for name, (kind, cutoff) in native.items()}
+        found = _on_threads(lambda measure: _KERNELS[measure[0]](hits, measure[1]), native.values(), run.docs.size)
+        values = dict(zip(native, found, strict=True))
     foreign = [name for name in names if name not in native]
     if foreign:
         values |= _through_ir_measures(run, qrels, foreign)
@@ -104,16 +109,24 @@ class _Hits:
 def _join(run: Run, qrels: Qrels) -> _Hits:
     """Looks each retrieved document up among the query's relevant ones; on several threads where that pays."""
     n = len(run.docs)
-    workers = min(4, os.cpu_count() or 1) if run.docs.size > _PARALLEL else 1
-    bounds = np.linspace(0, n, workers + 1).astype(int).tolist()
-    slabs = list(zip(bounds[:-1], bounds[1:], strict=True))
-    if workers == 1:
-        parts = [_join_slab(run, qrels, *slabs[0])]
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(lambda slab: _join_slab(run, qrels, *slab), slabs))
+    bounds = np.linspace(0, n, _workers(run.docs.size) + 1).astype(int).tolist()
+    slabs = zip(bounds[:-1], bounds[1:], strict=True)
+    parts = _on_threads(lambda slab: _join_slab(run, qrels, *slab), slabs, run.docs.size)
     query, rank, grade = (np.concatenate([part[i] for part in parts]) for i in range(3))
     return _Hits(n, query, rank, grade, run, qrels)
+
+
+def _workers(size: int) -> int:
+    """How many threads pay for so many retrieved documents."""
+    return min(4, os.cpu_count() or 1) if size > _PARALLEL else 1
+
+
+def _on_threads(function: Callable[[T], R], items: Iterable[T], size: int) -> list[R]:
+    """``function`` of each item, on several threads where that pays."""
+    if _workers(size) == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(_workers(size)) as pool:
+        return list(pool.map(function, items))
 
 
 def _join_slab(run: Run, qrels: Qrels, first: int, last: int) -> tuple[Int64, Int64, Int32]:
@@ -132,18 +145,21 @@ def _join_slab(run: Run, qrels: Qrels, first: int, last: int) -> tuple[Int64, In
     judged = qrels.docs[begin : qrels.indptr[last]].astype(np.intp)  # the type that indexing wants
     row = qrels.queries[begin : qrels.indptr[last]]
     places, grades = [np.empty(0, np.int64)], [np.empty(0, gains.dtype)]
+    edges = qrels.indptr[np.minimum(np.arange(first, last + rows, rows), last)]
+    table = np.zeros(rows * (int(np.diff(edges).max(initial=0)) + 1), gains.dtype)  # one for all: fresh memory is slow
     for start in range(first, last, rows):
         stop = min(start + rows, last)
         mine = slice(qrels.indptr[start] - begin, qrels.indptr[stop] - begin)
         docs = judged[mine]
         width = len(docs) + 1
         column[docs] = np.arange(1, width, dtype=np.int32)
-        table = np.zeros((stop - start) * width, gains.dtype)
-        table[column.take(docs) + (row[mine] - start) * width] = gains[mine]
+        judged_cells = column.take(docs) + (row[mine] - start) * width
+        table[judged_cells] = gains[mine]
         cells = column.take(run.docs[start:stop], mode="wrap").astype(np.intp)
-        cells += np.arange(0, len(table), width)[:, None]
+        cells += np.arange(0, (stop - start) * width, width)[:, None]
         found = table.take(cells, mode="wrap").ravel()
         column[docs] = 0
+        table[judged_cells] = 0
         where = np.flatnonzero(found != 0)  # quicker on booleans
         places.append(where + start * depth)
         grades.append(found[where])

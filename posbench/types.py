@@ -212,7 +212,7 @@ class Run:
         return self if k >= self.depth else Run(self.docs[:, :k], self.scores[:, :k])
 
 
-_BLOCK = 1 << 16  # elements a block, so that temporary arrays stay in the cache
+_BLOCK = 1 << 17  # elements a block, so that temporary arrays stay in the cache
 _PARALLEL = 1 << 18  # elements above which threads pay
 
 
@@ -223,15 +223,18 @@ def _canonical(doc: Int32, score: Float32, doc_order: Int32) -> tuple[Int32, Flo
     step = max(1, _BLOCK // doc.shape[1])
     starts = range(0, len(doc), step)
 
-    def block(at: int) -> tuple[Int64, Int32, Float32]:
-        return _sorted_rows(doc[at : at + step], score[at : at + step], at, doc_order)
+    def blocks(part: range) -> list[tuple[Int64, Int32, Float32]]:
+        found = [(at, _sorted_rows(doc[at : at + step], score[at : at + step], at, doc_order)) for at in part]
+        return [(at + block[0], *block[1:]) for at, block in found if block is not None]
 
-    if doc.size > _PARALLEL:
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            blocks = list(pool.map(block, starts))
+    workers = min(4, os.cpu_count() or 1) if doc.size > _PARALLEL else 1
+    if workers == 1:
+        changed = blocks(starts)
     else:
-        blocks = [block(at) for at in starts]
-    changed = [(at + rows, d, s) for at, (rows, d, s) in zip(starts, blocks, strict=True) if len(rows)]
+        share = -(-len(starts) // workers)
+        with ThreadPoolExecutor(workers) as pool:
+            parts = pool.map(blocks, (starts[at : at + share] for at in range(0, len(starts), share)))
+            changed = [block for part in parts for block in part]
     if changed:
         doc, score = doc.copy(), score.copy()
     for rows, d, s in changed:
@@ -239,21 +242,23 @@ def _canonical(doc: Int32, score: Float32, doc_order: Int32) -> tuple[Int32, Flo
     return doc, score
 
 
-def _sorted_rows(d: Int32, s: Float32, first_row: int, doc_order: Int32) -> tuple[Int64, Int32, Float32]:
-    """The rows of a block that are out of order, and what stands there in canonical order."""
+def _sorted_rows(d: Int32, s: Float32, first_row: int, doc_order: Int32) -> tuple[Int64, Int32, Float32] | None:
+    """The rows of a block that are out of order, if any, and what stands there in canonical order."""
     low, high = int(d.min()), int(d.max())
     if high >= len(doc_order) or low < -1:
         wrong = high if high >= len(doc_order) else low
         raise DataError(f"a run names document {wrong}; the collection has 0..{len(doc_order) - 1}")
     falls = _neighbours(np.greater, s, True)
-    doubtful = ~falls.all(axis=1)
-    if low < 0:
-        doubtful |= (d < 0).any(axis=1)
-    rows = np.flatnonzero(doubtful)
+    falling = low >= 0 and bool(falls.all())
+    if not (falling and np.isfinite(s[:, 0]).all() and np.isfinite(s[:, -1]).all()):  # what falls between is finite
+        _refuse_infinite(d, s, first_row)
     _refuse_duplicates(d, first_row)
-    _refuse_infinite(d[:, [0, -1]], s[:, [0, -1]], first_row + np.arange(len(d)))  # between, the others' scores fall
-    _refuse_infinite(d[rows], s[rows], first_row + rows)
+    if falling:
+        return None
+    rows = np.flatnonzero(~falls.all(axis=1) | (d.min(axis=1) < 0))
     rows = rows[_out_of_order(d[rows], s[rows], doc_order)]
+    if not len(rows):
+        return None
     d, s = d[rows], s[rows]
     real = d >= 0
     order = _row_order(d, s, real, doc_order)
@@ -270,12 +275,12 @@ def _neighbours(compare: np.ufunc, rows: NDArray[Any], last: bool) -> NDArray[np
     return result
 
 
-def _refuse_infinite(d: Int32, s: Float32, queries: Int64) -> None:
+def _refuse_infinite(d: Int32, s: Float32, first_row: int) -> None:
     wrong = ~np.isfinite(s) & (d >= 0)
     if wrong.any():
         row, col = np.argwhere(wrong)[0]
         raise DataError(
-            f"score {s[row, col]} of document {d[row, col]} for query {queries[row]} is not a finite number; "
+            f"score {s[row, col]} of document {d[row, col]} for query {first_row + row} is not a finite number; "
             "a ranker must give finite scores"
         )
 
