@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from posbench import stats
 from posbench.bias import controls, inference, offsets
 from posbench.bias.shuffle import Shuffler
 from posbench.studies.simulated import Simulated, Truth, simulate
@@ -52,8 +53,9 @@ def one(queries: int, truth: Truth, seed: int) -> dict[str, Any]:
     placed = Shuffler.ordered(made.queries)
     steps = offsets.Steps.of(placed)
     found = inference.Shuffled.of(placed, steps, shuffles=SHUFFLES, seed=seed)
-    tests = inference.analyse(placed, found, seed=seed, shuffles=SHUFFLES)
-    view = offsets.offsets(placed, steps, found.null_drop, seed=seed, replicates=SHUFFLES)
+    draws = stats.Bootstrap(placed.cluster, placed.stratum, 1000, seed)
+    tests = inference.analyse(placed, found, draws)
+    view = offsets.offsets(placed, steps, found.null_drop, draws)
     inside = controls.within_documents(made.queries, seed=seed, shuffles=SHUFFLES)
     left, _ = controls.adjusted(made.queries, {"span": made.span, "bm25": made.lexical})
     controlled = inference.analyse(left, seed=seed, shuffles=SHUFFLES)

@@ -1,6 +1,8 @@
 """Resampling: cluster bootstrap intervals for anything that is a function of per-query values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ REPLICATES = 2000
 LEVEL = 0.95
 _CELLS = 1 << 23  # counts held at a time
 _CACHED = 1 << 18  # counts that a processor's cache holds
+_KEPT = 1 << 27  # counts that a Bootstrap keeps: 512 MB
 
 
 def clusters_of(qrels: Qrels) -> tuple[Int64, str]:
@@ -20,22 +23,30 @@ def clusters_of(qrels: Qrels) -> tuple[Int64, str]:
         int64[Q], the cluster of each query, and what a cluster is: "document", or "query" where most queries hang
         together through shared documents, so that no resampling of clusters is possible.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     n = len(qrels.indptr) - 1
     keep = qrels.grades > 0
     query, doc = qrels.queries[keep].astype(np.int64), qrels.docs[keep].astype(np.int64)
     if not len(query):
         return np.arange(n), "query"
     _, doc = np.unique(doc, return_inverse=True)
-    size = n + int(doc.max()) + 1
-    graph = coo_matrix((np.ones(len(query), np.int8), (query, n + doc)), (size, size))
-    _, component = connected_components(graph, directed=False)
+    component = _components(query, n + doc, n + int(doc.max()) + 1)
     _, cluster = np.unique(component[:n], return_inverse=True)
     if np.bincount(cluster).max() > 0.1 * n:
         return np.arange(n), "query"
     return cluster.astype(np.int64), "document"
+
+
+def _components(query: Int64, doc: Int64, size: int) -> Int64:
+    """What hangs together in a graph of queries and documents, numbered from 0 to size - 1: int64[size]."""
+    component = np.arange(size)
+    component[query] = doc
+    if len(np.unique(query)) == len(query):  # one document a query: nothing to search, and scipy is slow to import
+        return component
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(query), np.int8), (query, doc)), (size, size))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def resamples(
@@ -101,8 +112,7 @@ def mean_intervals(
     Returns:
         (low, high), each float64[M]; NaN where a column is empty in every resample.
     """
-    means = replicate_means(values, clusters, strata, replicates=replicates, seed=seed)
-    return percentile_interval(means, level)
+    return Bootstrap(clusters, strata, replicates, seed).intervals(values, level)
 
 
 def percentile_interval(replicates: Float64, level: float = LEVEL) -> tuple[Float64, Float64]:
@@ -120,28 +130,54 @@ def replicate_means(
     values: Float64, clusters: Int64, strata: Int64 | None = None, *, replicates: int = REPLICATES, seed: int = 0
 ) -> Float64:
     """The mean of each column in each resample: float64[B, M]; NaN where a column is empty."""
-    member = ~np.isnan(values)
-    n = int(clusters.max(initial=-1)) + 1
-    sums = np.zeros((n, values.shape[1]))
-    counts = np.zeros((n, values.shape[1]))
-    np.add.at(sums, clusters, np.where(member, values, 0.0))
-    np.add.at(counts, clusters, member)
-    blocks = []
-    for weight in resamples(clusters, strata, replicates=replicates, seed=seed):
-        total, size = weight.astype(np.float64) @ sums, weight.astype(np.float64) @ counts
-        blocks.append(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
-    return np.concatenate(blocks) if blocks else np.empty((0, values.shape[1]))
+    return Bootstrap(clusters, strata, replicates, seed).means(values)
 
 
 def replicate_sums(
     values: Float64, clusters: Int64, strata: Int64 | None = None, *, replicates: int = REPLICATES, seed: int = 0
 ) -> Float64:
     """The sum of each column in each resample: float64[B, M]."""
-    n = int(clusters.max(initial=-1)) + 1
-    sums = np.stack([np.bincount(clusters, column, n) for column in values.T], axis=1)
-    return np.concatenate(
-        [w.astype(np.float64) @ sums for w in resamples(clusters, strata, replicates=replicates, seed=seed)]
-    )
+    return Bootstrap(clusters, strata, replicates, seed).sums(values)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """One set of resamples, for several figures of the same queries; see ``resamples`` for the fields.
+
+    The draws are kept where they are not too many, so that a second figure costs only its sums.
+    """
+
+    clusters: Int64
+    strata: Int64 | None = None
+    replicates: int = REPLICATES
+    seed: int = 0
+
+    def sums(self, values: Float64) -> Float64:
+        """The sum of each column of float64[Q, M] in each resample: float64[B, M]."""
+        n = int(self.clusters.max(initial=-1)) + 1
+        sums = np.stack([np.bincount(self.clusters, column, n) for column in values.T], axis=1)
+        blocks = [block.astype(np.float64) @ sums for block in self._blocks()]
+        return np.concatenate(blocks) if blocks else np.empty((0, values.shape[1]))
+
+    def means(self, values: Float64) -> Float64:
+        """The mean of each column, NaN left out, in each resample: float64[B, M]; NaN where a column is empty."""
+        member = ~np.isnan(values)
+        both = self.sums(np.concatenate([np.where(member, values, 0.0), member], axis=1))
+        total, size = np.hsplit(both, 2)
+        return np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0)
+
+    def intervals(self, values: Float64, level: float = LEVEL) -> tuple[Float64, Float64]:
+        """Percentile intervals of the means of columns, as ``mean_intervals`` has them."""
+        return percentile_interval(self.means(values), level)
+
+    def _blocks(self) -> Iterable[NDArray[np.float32]]:
+        if self.replicates * (int(self.clusters.max(initial=-1)) + 1) <= _KEPT:
+            return self._kept
+        return resamples(self.clusters, self.strata, replicates=self.replicates, seed=self.seed)
+
+    @cached_property
+    def _kept(self) -> list[NDArray[np.float32]]:
+        return list(resamples(self.clusters, self.strata, replicates=self.replicates, seed=self.seed))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from posbench import bias
+from posbench import bias, stats
 from posbench.bias import controls, inference, offsets
 from posbench.bias.placed import Placed
 from posbench.bias.report import CONFOUNDED
@@ -68,7 +68,8 @@ def test_without_bias_tests_keep_their_size_and_psi_is_not_inflated():
         queries = Shuffler.ordered(simulate(700, Truth(), seed).queries)
         steps = offsets.Steps.of(queries)
         found = inference.Shuffled.of(queries, steps, shuffles=SHUFFLES, seed=seed)
-        tests = inference.analyse(queries, found, seed=seed, shuffles=SHUFFLES)
+        draws = stats.Bootstrap(queries.cluster, queries.stratum, 100, seed)
+        tests = inference.analyse(queries, found, draws)
         if tests["psi"]["all"] is not None:
             p_values["psi"].append(tests["psi"]["all"]["p"])
             debiased.append(tests["psi"]["all"]["debiased"])
@@ -76,7 +77,7 @@ def test_without_bias_tests_keep_their_size_and_psi_is_not_inflated():
         p_values["signed"].append(tests["signed"]["all"]["p"])
         p_values["edges"].append(tests["edges"]["p"])
         p_values["length"].append(tests["length"]["p"])
-        p_values["cut"].append(offsets.offsets(queries, steps, found.null_drop, replicates=100)["cut"]["p"])
+        p_values["cut"].append(offsets.offsets(queries, steps, found.null_drop, draws)["cut"]["p"])
         p_values["within"].append(controls.within_documents(queries, seed=seed, shuffles=SHUFFLES)["p"])
     assert np.mean(plain) > 0.25
     assert abs(np.mean(debiased)) < 0.05

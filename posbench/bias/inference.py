@@ -163,13 +163,20 @@ def _by_length(rows: Float64) -> tuple[Float64, Float64, Float64, Float64]:
 
 
 def analyse(
-    queries: Placed, found: Shuffled | None = None, *, seed: int = 0, shuffles: int = SHUFFLES
+    queries: Placed,
+    found: Shuffled | None = None,
+    draws: stats.Bootstrap | None = None,
+    *,
+    seed: int = 0,
+    shuffles: int = SHUFFLES,
 ) -> dict[str, Any]:
     """All tests of one ranker's scores.
 
     Args:
         queries: the ranker's scores and places.
-        found: the shuffled statistics of the same queries, where the caller has them already.
+        found: the shuffled statistics of the same queries, where the caller has them already; then the queries stand
+            in the order of ``Shuffler.ordered``.
+        draws: resamples of the same queries in the same order, likewise.
         seed: of the random generators.
         shuffles: how many shuffles, and how many resamples.
 
@@ -179,9 +186,10 @@ def analyse(
         bias change with length), ``shuffles`` and ``movable`` (the share of queries that a shuffle can move). p-values
         are two-sided but PSI's; ``p_holm`` is corrected for its family: the length groups of one figure.
     """
-    queries = Shuffler.ordered(queries)
-    found = found or Shuffled.of(queries, shuffles=shuffles, seed=seed)
-    indices = _index_intervals(queries, seed, shuffles)
+    if found is None:
+        queries = Shuffler.ordered(queries)
+        found = Shuffled.of(queries, shuffles=shuffles, seed=seed)
+    indices = _index_intervals(queries, draws or stats.Bootstrap(queries.cluster, queries.stratum, shuffles, seed))
     psi = {name: _psi(found, group) for group, name in enumerate(_GROUPS)}
     signed = {name: _signed(found, indices, group) for group, name in enumerate(_GROUPS)}
     edges = None
@@ -295,7 +303,7 @@ def _fitted(bins: Int64, means: Float64, counts: Int64) -> Float64:
     return np.asarray((curve.max() - curve) / spread if spread > 0 else np.linspace(0, 1, len(x)))
 
 
-def _index_intervals(queries: Placed, seed: int, replicates: int) -> dict[str, Any]:
+def _index_intervals(queries: Placed, draws: stats.Bootstrap) -> dict[str, Any]:
     """The indices and their intervals: documents resampled within domains."""
     design, length = _Design.of(queries), queries.length
     one = np.ones(len(length))
@@ -303,7 +311,7 @@ def _index_intervals(queries: Placed, seed: int, replicates: int) -> dict[str, A
     groups = [one > 0] + [length == k for k in range(len(LENGTHS))]
     columns = np.stack([np.where(group, part, 0.0) for group in groups for part in parts], axis=1)
     seen = columns.sum(0)[None]
-    resampled = stats.replicate_sums(columns, queries.cluster, queries.stratum, replicates=replicates, seed=seed)
+    resampled = draws.sums(columns)
     wider = _freed(queries)
     signed = _with_interval(_ratios(seen, 0, 1, 2.0), _ratios(resampled, 0, 1, 2.0), wider)
     edges = _with_interval(_ratios(seen, 4, 5, 8.0), _ratios(resampled, 4, 5, 8.0), wider)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from posbench import stats
 from posbench.bias.levels import Levels
 from posbench.bias.placed import MIN_QUERIES, Placed
-from posbench.bias.shuffle import SHUFFLES, one_sided, without
+from posbench.bias.shuffle import one_sided, without
 from posbench.types import Float64
 
 _EDGES = 2.0 ** np.arange(6, 15, 0.25)
@@ -68,17 +68,14 @@ class Steps:
         return np.where(self.tried, -total / spread, -np.inf)
 
 
-def offsets(
-    queries: Placed, steps: Steps | None, null: Float64, *, seed: int = 0, replicates: int = SHUFFLES
-) -> dict[str, Any] | None:
+def offsets(queries: Placed, steps: Steps | None, null: Float64, draws: stats.Bootstrap) -> dict[str, Any] | None:
     """The absolute view and the search for a cut, or None where the documents' lengths in tokens are unknown.
 
     Args:
         queries: the scores and places.
         steps: ``Steps.of`` the same queries.
         null: float64[B], the largest drop under shuffles.
-        seed: of the resamples.
-        replicates: how many resamples.
+        draws: resamples of the same queries.
 
     Returns:
         ``cells`` (low, high in tokens, queries, mean and interval, None where too few) and ``cut``: ``tokens``, where
@@ -87,27 +84,26 @@ def offsets(
         share of resamples in which the step explains more than the curve) and ``called``: "truncation" if p < .05 and
         that share is at least .95, "no truncation" if it is not significant or the share at most .05, else "undecided".
     """
-    cells = view(queries, seed, replicates)
+    cells = view(queries, draws)
     if cells is None:
         return None
     cut: dict[str, Any] = {"tokens": None, "before": None, "after": None, "p": 1.0, "better_than_curve": 0.0}
     cut["called"] = "undecided"
     if steps is not None:
-        cut = _cut(queries, steps, null, seed, replicates)
+        cut = _cut(queries, steps, null, draws)
     return {"cells": cells, "cut": cut}
 
 
-def view(queries: Placed, seed: int, replicates: int) -> list[dict[str, Any]] | None:
+def view(queries: Placed, draws: stats.Bootstrap) -> list[dict[str, Any]] | None:
     """Means by tokens from the start, or None where too few lengths are known; see ``offsets``."""
     known = queries.tokens > 0
     if known.sum() < 2 * MIN_QUERIES:
         return None
-    queries = queries.take(known)
     edges = [*_VIEW, np.inf]
-    cell = np.searchsorted(_VIEW, queries.offset, side="right") - 1
+    cell = np.where(known, np.searchsorted(_VIEW, np.nan_to_num(queries.offset), side="right") - 1, -1)
     used = [b for b in range(len(_VIEW)) if (cell == b).any()]
     values = np.stack([np.where(cell == b, queries.score, np.nan) for b in used], axis=1)
-    low, high = stats.mean_intervals(values, queries.cluster, queries.stratum, replicates=replicates, seed=seed)
+    low, high = draws.intervals(values)
     found = []
     for i, b in enumerate(used):
         n = int((cell == b).sum())
@@ -119,10 +115,10 @@ def view(queries: Placed, seed: int, replicates: int) -> list[dict[str, Any]] | 
     return found
 
 
-def _cut(queries: Placed, steps: Steps, null: Float64, seed: int, replicates: int) -> dict[str, Any]:
+def _cut(queries: Placed, steps: Steps, null: Float64, draws: stats.Bootstrap) -> dict[str, Any]:
     drops = steps.drops(steps.below)
     p = one_sided(float(drops.max()), null)
-    better = _better_than_curve(queries, steps, seed, replicates)
+    better = _better_than_curve(queries, steps, draws)
     limit = float(_EDGES[int(np.argmax(drops))])
     longer = queries.tokens > limit
     after = longer & (queries.relative * queries.tokens > limit)
@@ -146,7 +142,7 @@ def _beyond(below: NDArray[np.int64], weight: Float64 | None = None) -> Float64:
     return np.asarray(sums[::-1].cumsum()[::-1][1:], np.float64)
 
 
-def _better_than_curve(queries: Placed, steps: Steps, seed: int, replicates: int) -> float:
+def _better_than_curve(queries: Placed, steps: Steps, draws: stats.Bootstrap) -> float:
     """The share of resamples in which the best step down explains more of the scores than a parabola."""
     known = queries.tokens > 0
     some, below = queries.take(known), steps.below[known]
@@ -156,8 +152,8 @@ def _better_than_curve(queries: Placed, steps: Steps, seed: int, replicates: int
     bend = without(levels.without((some.relative - 0.5) ** 2), line)
     designs = np.column_stack([line, bend, down])
     power = np.maximum((designs**2).sum(0), 1e-12)
-    products = designs * steps.score[known][:, None]
-    cluster = np.unique(some.cluster, return_inverse=True)[1].astype(np.int64)
-    sums = stats.replicate_sums(products, cluster, some.stratum, replicates=replicates, seed=seed)
+    products = np.zeros((len(known), designs.shape[1]))
+    products[known] = designs * steps.score[known][:, None]
+    sums = draws.sums(products)
     curve, step = (sums[:, :2] ** 2 / power[:2]).sum(1), (np.minimum(sums[:, 2:], 0.0) ** 2 / power[2:]).max(1)
     return float((step > curve).mean())

@@ -39,15 +39,15 @@ def columns(queries: Placed, name: str) -> dict[str, float]:
     return found | {f"PSI({bucket})": float(figures[k]) for k, bucket in enumerate(LENGTHS, 1)}
 
 
-def intervals(queries: Placed, name: str, seed: int) -> dict[str, list[float]]:
-    """Percentile intervals of the columns that are means: documents resampled within domains.
+def intervals(queries: Placed, name: str, draws: stats.Bootstrap) -> dict[str, list[float]]:
+    """Percentile intervals of the columns that are means, under resamples of the queries' documents.
 
     PSI has none here: resampling adds noise to the noise that PSI already feeds on. See ``inference``.
     """
     bins, length = queries.bins(POSITION_BINS), queries.length
     cells = [np.where((length == k) & (bins == b), queries.score, np.nan) for k in range(4) for b in range(20)]
     values = np.stack([queries.score, *cells], axis=1)
-    replicates = stats.replicate_means(values, queries.cluster, queries.stratum, seed=seed)
+    replicates = draws.means(values)
     means = replicates[:, 1:].reshape(-1, len(LENGTHS), POSITION_BINS)
     n = (~np.isnan(means)).sum(-1)
     macro = np.divide(np.nansum(means, -1), n, out=np.full(n.shape, np.nan), where=n > 0)

@@ -33,8 +33,9 @@ def position_report(
     without = {"without_evidence": len(report.queries) - len(found.score)}
     paired = composed.composed_report(report, measure, seed=seed, shuffles=shuffles)
     if paired is not None:
-        cells = offsets.view(found, seed, shuffles)
-        described = _described(found, measure, seed, bins) | dict.fromkeys(_AMONG_QUERIES)
+        draws = stats.Bootstrap(found.cluster, found.stratum, stats.REPLICATES, seed)
+        cells = offsets.view(found, draws)
+        described = _described(found, measure, draws, bins) | dict.fromkeys(_AMONG_QUERIES)
         described["offsets"] = None if cells is None else {"cells": cells, "cut": paired.get("cut")}
         return described | without | {"composed": paired, "verdict": paired["verdict"]}
     keep = known_places(report)
@@ -71,32 +72,35 @@ def analysis(
         ``visible``, the tests of the evidence before the cut, where a truncation is found; ``within_documents``;
         ``controlled``, the tests with difficulty taken out, where there are controls; ``verdict``, plain sentences.
     """
-    ordered = Shuffler.ordered(queries)
-    steps = offsets.Steps.of(ordered)
-    shuffled = inference.Shuffled.of(ordered, steps, shuffles=shuffles, seed=seed)
-    whole = _described(queries, measure, seed, bins) | {
-        "tests": inference.analyse(ordered, shuffled, seed=seed, shuffles=shuffles),
-        "offsets": offsets.offsets(ordered, steps, shuffled.null_drop, seed=seed, replicates=shuffles),
+    order = Shuffler.of(queries).rows
+    queries = queries.take(order)
+    columns = {name: scores[order] for name, scores in (scores_of_controls or {}).items()}
+    draws = stats.Bootstrap(queries.cluster, queries.stratum, shuffles, seed)
+    steps = offsets.Steps.of(queries)
+    shuffled = inference.Shuffled.of(queries, steps, shuffles=shuffles, seed=seed)
+    whole = _described(queries, measure, draws, bins) | {
+        "tests": inference.analyse(queries, shuffled, draws),
+        "offsets": offsets.offsets(queries, steps, shuffled.null_drop, draws),
         "within_documents": controls.within_documents(queries, seed=seed, shuffles=shuffles),
     }
     whole["visible"] = _visible(queries, whole["offsets"], seed, shuffles)
-    whole["controlled"] = _controlled(queries, scores_of_controls or {}, seed, shuffles)
+    whole["controlled"] = _controlled(queries, columns, draws)
     whole["verdict"] = verdict(whole)
     return whole
 
 
-def _described(queries: Placed, measure: str, seed: int, bins: int) -> dict[str, Any]:
+def _described(queries: Placed, measure: str, draws: stats.Bootstrap, bins: int) -> dict[str, Any]:
     """What is counted and averaged, without any test."""
     counts = posir.cell_counts(queries)[0]
     return {
         "measure": measure,
         "queries": len(queries.score),
         "official": posir.columns(queries, measure),
-        "official_intervals": posir.intervals(queries, measure, seed),
+        "official_intervals": posir.intervals(queries, measure, draws),
         "smallest_bin": int(counts[counts > 0].min()),
         "typical_bin": int(np.median(counts[counts > 0])),
         "position_bins": posir.POSITION_BINS,
-        "cells": _cells(queries, bins, seed),
+        "cells": _cells(queries, bins, draws),
     }
 
 
@@ -108,24 +112,24 @@ def _visible(found: Placed, view: Mapping[str, Any] | None, seed: int, shuffles:
     return {"queries": len(before.score), **inference.analyse(before, seed=seed, shuffles=shuffles)}
 
 
-def _controlled(queries: Placed, columns: Mapping[str, Float64], seed: int, shuffles: int) -> dict[str, Any] | None:
+def _controlled(queries: Placed, columns: Mapping[str, Float64], draws: stats.Bootstrap) -> dict[str, Any] | None:
     """The tests of scores less the difficulty that controls show."""
     if not columns:
         return None
     left, taken = controls.adjusted(queries, columns)
-    tests = inference.analyse(left, seed=seed, shuffles=shuffles)
-    profile = {name: _profile(values, queries, seed) for name, values in columns.items()}
+    tests = inference.analyse(left, seed=draws.seed, shuffles=draws.replicates)
+    profile = {name: _profile(values, queries, draws) for name, values in columns.items()}
     figures = {key: tests[key] for key in ("signed", "edges", "shape")}
     return {"controls": list(columns), "taken": taken, "means": profile, **figures}
 
 
-def _profile(values: Any, found: Placed, seed: int) -> list[dict[str, Any]]:
+def _profile(values: Any, found: Placed, draws: stats.Bootstrap) -> list[dict[str, Any]]:
     """A control's own means by fifths of position."""
     control = Placed(values, found.relative, found.tokens, found.cluster, found.stratum)
-    return [cell for cell in _cells(control, 5, seed) if cell["length"] == "all" and not cell["whole"]]
+    return [cell for cell in _cells(control, 5, draws) if cell["length"] == "all" and not cell["whole"]]
 
 
-def _cells(queries: Placed, bins: int, seed: int) -> list[dict[str, Any]]:
+def _cells(queries: Placed, bins: int, draws: stats.Bootstrap) -> list[dict[str, Any]]:
     """Means by length (all, then each bucket that occurs) x position, position 'all' first."""
     place, length = queries.bins(bins), queries.length
     everything = np.ones(len(place), bool)
@@ -134,7 +138,7 @@ def _cells(queries: Placed, bins: int, seed: int) -> list[dict[str, Any]]:
     columns = [(-1, everything)] + [(b, place == b) for b in range(bins)]
     members = [(name, b, row & column) for name, row in rows for b, column in columns]
     values = np.stack([np.where(member, queries.score, np.nan) for _, _, member in members], axis=1)
-    low, high = stats.mean_intervals(values, queries.cluster, queries.stratum, seed=seed)
+    low, high = draws.intervals(values)
     cells = []
     for i, (name, b, member) in enumerate(members):
         n = int(member.sum())
