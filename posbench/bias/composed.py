@@ -22,7 +22,7 @@ from posbench.bias import cuts, inference, mirrored
 from posbench.bias.grid import Grid
 from posbench.bias.placed import MIN_QUERIES
 from posbench.bias.shuffle import SHUFFLES, one_sided, two_sided
-from posbench.bias.words import SHAPES, signed_index
+from posbench.bias.words import SHAPES, p_value, signed_index
 from posbench.types import Float64, Report
 
 _CELLS = 1 << 21  # scores permuted at a time
@@ -251,7 +251,7 @@ def _verdict(whole: Mapping[str, Any]) -> list[str]:
         length = whole["length"]
         if length and length["p"] < 0.05:
             found.append(
-                f"the longer the document, the more toward {length['toward_with_length']} (p {length['p']:.3f})"
+                f"the longer the document, the more toward {length['toward_with_length']} ({p_value(length['p'])})"
             )
         return found
     low, high = cut["between"]

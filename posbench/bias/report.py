@@ -9,7 +9,7 @@ from posbench import stats
 from posbench.bias import composed, controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
 from posbench.bias.shuffle import SHUFFLES, Shuffler
-from posbench.bias.words import SHAPES, signed_index
+from posbench.bias.words import SHAPES, p_value, signed_index
 from posbench.types import Float64, Report
 
 _AMONG_QUERIES = ("tests", "visible", "within_documents", "controlled")
@@ -175,7 +175,7 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
     length = tests["length"]
     if length and length["p"] < 0.05 and not whole["visible"]:
         sentences.append(
-            f"the longer the document, the more toward {length['toward_with_length']} (p {length['p']:.3f})"
+            f"the longer the document, the more toward {length['toward_with_length']} ({p_value(length['p'])})"
         )
     controlled = whole["controlled"]
     if controlled:

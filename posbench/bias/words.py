@@ -18,4 +18,9 @@ def signed_index(figure: Mapping[str, Any] | None) -> str:
     if figure is None:
         return ""
     low, high = figure["interval"]
-    return f" (signed index {figure['value']:+.3f}, {low:+.3f} to {high:+.3f}, p {figure['p']:.3f})"
+    return f" (signed index {figure['value']:+.3f}, {low:+.3f} to {high:+.3f}, {p_value(figure['p'])})"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals; one that would round to nothing by its bound."""
+    return "p <.001" if p < 0.001 else f"p {p:.3f}"

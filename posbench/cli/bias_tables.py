@@ -107,7 +107,7 @@ def _tests(tests: Mapping[str, Any]) -> Table:
     table.add_row("signed index", *(_part(signed[name], "value", "+.3f") for name in _GROUPS))
     table.add_row("", *(interval(signed[name] and signed[name]["interval"]) for name in _GROUPS))
     table.add_row("  p (Holm)", *(_part(signed[name], "p_holm", ".3f") for name in _GROUPS))
-    table.caption = f"-: fewer than {MIN_QUERIES} queries in a bin; index: -1 all at the start, +1 all at the end"
+    table.caption = f"-: fewer than {MIN_QUERIES} queries in a bin; index: slope / (2 mean), below 0 for primacy"
     table.caption_justify = "left"
     return table
 

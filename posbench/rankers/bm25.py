@@ -1,5 +1,6 @@
 """BM25 with Lucene's formula: by Lucene itself where pyserini and a Java are installed, else by bm25s."""
 
+import logging
 from array import array
 from collections.abc import Mapping
 from importlib import metadata
@@ -84,6 +85,8 @@ def _index(texts: Strings, recipe: Bm25Recipe, language: str, progress: Progress
     """The index, its terms' numbers, and the documents in it: as in Lucene, one without any term does not count."""
     import bm25s
 
+    # It logs at level DEBUG, which shows where another package has opened the root logger.
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
     analyse = analysis.analyser(language)
     advance = progress("indexing with bm25s", len(texts))
     vocabulary: dict[str, int] = {}
