@@ -17,8 +17,8 @@ def signed_index(figure: Mapping[str, Any] | None) -> str:
     """The signed index in parentheses; nothing where it is withheld."""
     if figure is None:
         return ""
-    low, high = figure["interval"]
-    return f" (signed index {figure['value']:+.3f}, {low:+.3f} to {high:+.3f}, {p_value(figure['p'])})"
+    value, low, high = (round(x, 3) + 0.0 for x in (figure["value"], *figure["interval"]))  # + 0.0 makes 0 of -0
+    return f" (signed index {value:+.3f}, {low:+.3f} to {high:+.3f}, {p_value(figure['p'])})"
 
 
 def p_value(p: float) -> str:
