@@ -47,8 +47,13 @@ def check(collections: Sequence[Collection]) -> None:
     """Refuses collections of which none can have controls.
 
     Raises:
-        UsageError: none has evidence in the documents that are searched.
+        UsageError: none has evidence in the documents that are searched, or they are composed.
     """
+    if any("source_doc" in collection.query_labels for collection in collections):
+        raise UsageError(
+            f"{collections[0].name} is composed: each question is compared with itself, so controls have nothing to "
+            "take out; run it without --controls"
+        )
     if not any(map(possible, collections)):
         raise UsageError(
             f"controls need evidence in the documents that are searched; {collections[0].name} has none; "

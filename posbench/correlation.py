@@ -65,12 +65,13 @@ def _products(a: Int64, b: Int64) -> Float64:
 def interval(rho: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of Spearman's rho on Fisher's z with the standard error sqrt((1 + rho^2 / 2) / (n - 3)).
 
-    Bonett and Wright (2000), Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
+    Bonett and Wright (2000), Sample size requirements for estimating Pearson, Kendall and Spearman correlations. A rho
+    of 1 counts as the next value below, since z has no end.
     """
     if n < 4 or np.isnan(rho):
         return float("nan"), float("nan")
-    if abs(rho) >= 1:
-        rho = np.sign(rho) * (1 - 1e-12)
+    most = 1 - 12 / (n**3 - n)  # the next value below 1 that n items without ties can have
+    rho = float(np.clip(rho, -most, most))
     half = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
 
@@ -160,5 +161,7 @@ def _swaps(n: int, seed: int) -> NDArray[np.bool_]:
 def reliability(scores: Float64) -> float:
     """Cronbach's alpha of the mean over columns, float64[items, parts]: the share of its variance that is not noise."""
     parts = scores.shape[1]
+    if parts < 2:
+        return float("nan")
     whole = float(scores.sum(axis=1).var(ddof=1))
     return parts / (parts - 1) * (1 - float(scores.var(axis=0, ddof=1).sum()) / whole) if whole else float("nan")

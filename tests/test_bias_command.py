@@ -103,6 +103,10 @@ def changed(column, row, value):
         (changed("span_end", 2, -9), "row 3, column span_start"),
         (changed("query_id", 9, "00001"), "row 10, column query_id: found '00001'; expected each query once"),
         (changed("doc_id", 0, None), "row 1, column doc_id"),
+        (changed("query_id", 0, ""), "row 1, column query_id"),
+        (changed("span_end", 4, CHARS + 1), "row 5, column span_start"),
+        (changed("doc_tokens", 4, -3), "row 5, column doc_tokens: found -3.0; expected a number above 0"),
+        (changed("doc_chars", 4, float("inf")), "row 5, column doc_chars"),
         ({"score": None}, "no column score"),
         ({"score": ["high"] * len(table())}, "expected numbers"),
         ({"span_start": pa.nulls(len(table()), pa.int64())}, "no query has evidence at a known place"),
@@ -115,6 +119,13 @@ def test_a_broken_table_is_refused_in_one_line(tmp_path, capsys, changes, messag
     assert message in out.err
     assert out.err.count("\n") == 1
     assert not out.out
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path, capsys):
+    twice = pa.Table.from_arrays([*table().columns, table()["score"]], [*table().column_names, "score"])
+    status, out = run(capsys, "--table", written(tmp_path / "t.csv", twice))
+    assert status == 2
+    assert "column score stands twice" in out.err
 
 
 def test_files_that_are_no_tables(tmp_path, capsys):

@@ -169,7 +169,11 @@ def test_controls_are_added_to_a_finished_result(tmp_path, capsys, monkeypatch):
     assert again["nDCG@10:span"].equals(table["nDCG@10:span"])
     assert {"P@1:span", "P@1:bm25"} <= set(again.column_names)
     shown = call(*command)
-    for part in ("nDCG@10 of the controls", "bare evidence span", "with difficulty by span and bm25 taken out"):
+    for part in (
+        "nDCG@10 of the controls",
+        "bare evidence span",
+        "with difficulty by span (instrument: bm25) taken out",
+    ):
         assert part in shown
     call(*command, "--json", "--controls", "--again")
     assert pq.read_table(folder / "queries.parquet").equals(table)

@@ -172,6 +172,19 @@ def test_with_models_enough_claims_are_decided(tmp_path, weight, expected):
     assert verdicts[-1] == "not testable"
 
 
+@pytest.mark.parametrize(("models", "message"), [(4, "found 4 models; expected 5 or more"), (0, "all models have")])
+def test_what_has_no_correlation_is_refused(tmp_path, models, message):
+    paper, table = figures(0.0)
+    kept = dict(list(paper.items())[:models]) if models else paper
+    lines = table.splitlines()
+    if not models:
+        lines = [lines[0], *(line.rpartition(",")[0] + ",0.5" for line in lines[1:])]
+    (tmp_path / "p.json").write_text(json.dumps(kept))
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=message):
+        findings(tmp_path / "p.json", tmp_path / "m.csv", ["monolingual"])
+
+
 def test_no_correlation_is_claimed_only_of_a_narrow_interval():
     wide = {"rho": 0.0, "interval": [-0.6, 0.6], "p": 1.0, "items": 10}
     assert claims._no_size(wide)["verdict"] == "undecided"

@@ -115,9 +115,23 @@ def test_controls_take_out_what_is_harder_for_every_ranker():
     assert found["tests"]["shape"] == "edges"
     assert found["controlled"]["shape"] in ("flat", "undecided")
     assert found["controlled"]["edges"]["p"] > 0.05
-    assert any("span and bm25" in sentence for sentence in found["verdict"])
+    assert any("by span (instrument: bm25)" in sentence for sentence in found["verdict"])
     alone = bias.analysis(made.queries, "nDCG@10", shuffles=SHUFFLES)
     assert CONFOUNDED in alone["verdict"]
+
+
+def test_a_cut_is_no_primacy_with_controls_either():
+    made = simulate(4000, Truth(cut=512), 2)
+    found = bias.analysis(made.queries, "nDCG@10", {"span": made.span, "bm25": made.lexical}, shuffles=SHUFFLES)
+    assert found["controlled"]["shape"] in ("flat", "undecided")
+    assert any(sentence.startswith("before the cut, with difficulty") for sentence in found["verdict"])
+
+
+def test_a_control_at_its_end_is_withheld():
+    made = simulate(1000, Truth(), 2)
+    found = bias.analysis(made.queries, "nDCG@10", {"span": np.zeros(len(made.span))}, shuffles=100)
+    assert found["controlled"]["signed"] is None
+    assert any("too near its end" in sentence for sentence in found["verdict"])
 
 
 def test_length_makes_bias_grow():

@@ -9,10 +9,11 @@ from posbench import stats
 from posbench.bias import composed, controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
 from posbench.bias.shuffle import SHUFFLES, Shuffler
-from posbench.bias.words import SHAPES, p_value, signed_index
+from posbench.bias.words import SHAPES, p_value, signed_index, within_documents
 from posbench.types import Float64, Report
 
 _AMONG_QUERIES = ("tests", "visible", "within_documents", "controlled")
+_TELLING = 0.1  # a control's mean nearer to 0 or 1 says nothing of difficulty
 CONTROLS = ("span", "bm25")
 """The controls that a report may hold, each as columns named ``<measure>:<control>``."""
 
@@ -84,7 +85,7 @@ def analysis(
         "within_documents": controls.within_documents(queries, seed=seed, shuffles=shuffles),
     }
     whole["visible"] = _visible(queries, whole["offsets"], seed, shuffles)
-    whole["controlled"] = _controlled(queries, columns, draws)
+    whole["controlled"] = _controlled(queries, columns, whole["offsets"], draws)
     whole["verdict"] = verdict(whole)
     return whole
 
@@ -99,8 +100,17 @@ def _described(queries: Placed, measure: str, draws: stats.Bootstrap, bins: int)
         "official_intervals": posir.intervals(queries, measure, draws),
         "smallest_bin": int(counts[counts > 0].min()),
         "typical_bin": int(np.median(counts[counts > 0])),
+        "smallest_bins": _smallest(queries),
         "position_bins": posir.POSITION_BINS,
         "cells": _cells(queries, bins, draws),
+    }
+
+
+def _smallest(queries: Placed) -> dict[str, int]:
+    """Queries in the smallest of the paper's bins that is not empty, by length: below 10 its PSI is no figure."""
+    counts = posir.cell_counts(queries)
+    return {
+        name: int(row[row > 0].min()) if row.any() else 0 for name, row in zip(("all", *LENGTHS), counts, strict=True)
     }
 
 
@@ -112,15 +122,28 @@ def _visible(found: Placed, view: Mapping[str, Any] | None, seed: int, shuffles:
     return {"queries": len(before.score), **inference.analyse(before, seed=seed, shuffles=shuffles)}
 
 
-def _controlled(queries: Placed, columns: Mapping[str, Float64], draws: stats.Bootstrap) -> dict[str, Any] | None:
-    """The tests of scores less the difficulty that controls show."""
+def _controlled(
+    queries: Placed, columns: Mapping[str, Float64], view: Mapping[str, Any] | None, draws: stats.Bootstrap
+) -> dict[str, Any] | None:
+    """The tests of scores less the difficulty that controls show, of the evidence before a cut where there is one.
+
+    Where the first control finds nearly nothing or nearly all it knows no difficulty: ``withheld`` then says so, and
+    there is no test.
+    """
     if not columns:
         return None
+    profile = {name: _profile(values, queries, draws) for name, values in columns.items()}
+    found: dict[str, Any] = {"controls": list(columns), "means": profile, "withheld": ""}
+    name, values = next(iter(columns.items()))
+    if not _TELLING < float(values.mean()) < 1 - _TELLING:
+        found["withheld"] = f"the control {name} has a mean of {values.mean():.2f}, too near its end to know difficulty"
+        return found | {"taken": None, "signed": None, "edges": None, "shape": "undecided"}
+    if view is not None and view["cut"]["called"] == "truncation":
+        seen = queries.offset <= view["cut"]["tokens"]
+        queries, columns = queries.take(seen), {name: values[seen] for name, values in columns.items()}
     left, taken = controls.adjusted(queries, columns)
     tests = inference.analyse(left, seed=draws.seed, shuffles=draws.replicates)
-    profile = {name: _profile(values, queries, draws) for name, values in columns.items()}
-    figures = {key: tests[key] for key in ("signed", "edges", "shape")}
-    return {"controls": list(columns), "taken": taken, "means": profile, **figures}
+    return found | {"taken": taken} | {key: tests[key] for key in ("signed", "edges", "shape")}
 
 
 def _profile(values: Any, found: Placed, draws: stats.Bootstrap) -> list[dict[str, Any]]:
@@ -172,15 +195,22 @@ def verdict(whole: Mapping[str, Any]) -> list[str]:
         sentences.append(f"{SHAPES[tests['shape']]}{_index(tests)}")
         if cut and cut["called"] == "undecided" and tests["shape"] == "primacy":
             sentences.append(f"a cut at about {cut['tokens']:,} tokens would explain it about as well")
+    if whole["within_documents"] and not whole["visible"]:
+        sentences.append(within_documents(whole["within_documents"]))
     length = tests["length"]
     if length and length["p"] < 0.05 and not whole["visible"]:
         sentences.append(
             f"the longer the document, the more toward {length['toward_with_length']} ({p_value(length['p'])})"
         )
     controlled = whole["controlled"]
-    if controlled:
-        names = " and ".join(controlled["controls"])
-        sentences.append(f"with difficulty by {names} taken out: {SHAPES[controlled['shape']]}{_index(controlled)}")
+    if controlled and controlled["withheld"]:
+        sentences.append(controlled["withheld"])
+    elif controlled:
+        first, *others = controlled["controls"]
+        by = f"{first} (instrument: {', '.join(others)})" if others else first
+        where = "before the cut, " if whole["visible"] else ""
+        figure = signed_index(controlled["signed"]["all"])
+        sentences.append(f"{where}with difficulty by {by} taken out: {SHAPES[controlled['shape']]}{figure}")
     elif tests["shape"] not in ("flat", "undecided"):
         sentences.append(CONFOUNDED)
     return sentences

@@ -29,6 +29,9 @@ def read_table(path: Path) -> tuple[Report, list[str]]:
             query stands twice, or a span does not lie in its document.
     """
     table = _read(path)
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: column {', '.join(twice)} stands twice; expected each column once")
     missing = [name for name in (*_TEXT, *_NUMBERS) if name not in table.column_names]
     if missing:
         raise DataError(
@@ -43,7 +46,10 @@ def read_table(path: Path) -> tuple[Report, list[str]]:
         columns["domain"] = _strings(table, "domain")
     tokens = pa.nulls(len(table), pa.int64())
     if "doc_tokens" in table.column_names:
-        tokens = _numbers(path, table, "doc_tokens").cast(pa.int64(), safe=False)
+        tokens = _numbers(path, table, "doc_tokens")
+        known = pc.and_(pc.is_finite(tokens), pc.greater(tokens, 0))
+        _refuse(path, "doc_tokens", _not(known), tokens, "a number above 0, or nothing")
+        tokens = tokens.cast(pa.int64(), safe=False)
     columns["doc_tokens"] = tokens
     columns["dataset"] = pa.array([path.stem] * len(table), pa.string())
     return Report({}, (SCORE,), pa.table(columns)), remarks
@@ -85,7 +91,10 @@ def _numbers(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
 
 def _check(path: Path, columns: dict[str, pa.ChunkedArray]) -> None:
     for name in _TEXT:
-        _refuse(path, name, pc.is_null(columns[name]), columns[name], "a value")
+        empty = pc.fill_null(pc.equal(columns[name], ""), True)
+        _refuse(path, name, empty, columns[name], "a value")
+    for name in ("span_start", "span_end", "doc_chars"):
+        _refuse(path, name, _not(pc.is_finite(columns[name])), columns[name], "a finite number, or nothing")
     score = columns[SCORE]
     _refuse(path, SCORE, pc.invert(pc.fill_null(pc.is_finite(score), False)), score, "a finite number")
     seen = np.unique(columns["query_id"].to_numpy(), return_index=True)[1]
@@ -93,8 +102,13 @@ def _check(path: Path, columns: dict[str, pa.ChunkedArray]) -> None:
     twice[seen] = False
     _refuse(path, "query_id", pa.array(twice), columns["query_id"], "each query once")
     start, end, chars = (columns[name] for name in ("span_start", "span_end", "doc_chars"))
-    outside = pc.or_(pc.less(start, 0), pc.or_(pc.less(end, start), pc.greater(start, chars)))
+    outside = pc.or_(pc.less(start, 0), pc.or_(pc.less(end, start), pc.greater(end, chars)))
     _refuse(path, "span_start", pc.fill_null(outside, False), start, "0 <= span_start <= span_end, within doc_chars")
+
+
+def _not(good: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Where something known is not so; what is not known is no fault."""
+    return pc.invert(pc.fill_null(good, True))
 
 
 def _refuse(path: Path, column: str, bad: pa.Array, values: pa.ChunkedArray, expected: str) -> None:

@@ -9,7 +9,7 @@ SHAPES = {
     "recency": "recency: evidence near the end is found better",
     "middle": "evidence in the middle is found better than at the edges",
     "edges": "evidence at the edges is found better than in the middle",
-    "undecided": "undecided: too few queries to tell a bias from none",
+    "undecided": "undecided: a bias cannot be told from none here",
 }
 
 
@@ -19,6 +19,15 @@ def signed_index(figure: Mapping[str, Any] | None) -> str:
         return ""
     value, low, high = (round(x, 3) + 0.0 for x in (figure["value"], *figure["interval"]))  # + 0.0 makes 0 of -0
     return f" (signed index {value:+.3f}, {low:+.3f} to {high:+.3f}, {p_value(figure['p'])})"
+
+
+def within_documents(figure: Mapping[str, Any]) -> str:
+    """The contrast of places among questions about one document."""
+    low, high = figure["interval"]
+    return (
+        f"among questions about one document ({figure['documents']:,} documents): slope {figure['slope']:+.3f} from "
+        f"start to end, {low:+.3f} to {high:+.3f}, {p_value(figure['p'])}"
+    )
 
 
 def p_value(p: float) -> str:

@@ -85,8 +85,7 @@ def _official(report: Mapping[str, Any]) -> Table:
         shown = [figure(values[key]) for key in keys]
         if name == "PSI":  # a minimum over bins of a handful of queries is no figure
             shown = [
-                f"n<{MIN_QUERIES}" if psi is None else text
-                for text, psi in zip(shown, report["tests"]["psi"].values(), strict=True)
+                "-" if psi is None else text for text, psi in zip(shown, report["tests"]["psi"].values(), strict=True)
             ]
         table.add_row(name, *shown)
         if name in intervals:
@@ -102,12 +101,15 @@ def _tests(tests: Mapping[str, Any]) -> Table:
     table.add_row("  in the smallest of 20 bins", *(_part(psi[name], "smallest_bin", ",") for name in _GROUPS))
     table.add_row("PSI that noise alone gives", *(_part(psi[name], "null_mean", ".3f") for name in _GROUPS))
     table.add_row("PSI without noise", *(_part(psi[name], "debiased", "+.3f") for name in _GROUPS))
-    table.add_row("", *(interval(psi[name] and psi[name]["interval"]) for name in _GROUPS))
+    table.add_row("  95% of the true PSI", *(interval(psi[name] and psi[name]["interval"]) for name in _GROUPS))
     table.add_row("  p (Holm)", *(_part(psi[name], "p_holm", ".3f") for name in _GROUPS))
     table.add_row("signed index", *(_part(signed[name], "value", "+.3f") for name in _GROUPS))
     table.add_row("", *(interval(signed[name] and signed[name]["interval"]) for name in _GROUPS))
     table.add_row("  p (Holm)", *(_part(signed[name], "p_holm", ".3f") for name in _GROUPS))
-    table.caption = f"-: fewer than {MIN_QUERIES} queries in a bin; index: slope / (2 mean), below 0 for primacy"
+    table.add_row("edges against middle", _part(tests["edges"], "value", "+.3f"))
+    table.add_row("", interval(tests["edges"] and tests["edges"]["interval"]))
+    why = f"-: fewer than {MIN_QUERIES} queries in a bin or documents, or nothing found"
+    table.caption = f"{why}; index: slope / (2 mean), below 0 for primacy"
     table.caption_justify = "left"
     return table
 

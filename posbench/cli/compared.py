@@ -65,7 +65,7 @@ def _tested(figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _print_bias(out: Console, bias: Mapping[str, Any]) -> None:
     rows = plain_table(
-        "position bias", "signed index", "95% interval", "PSI without noise", "95% interval", "rank", "shape"
+        "position bias", "signed index", "95% interval", "PSI without noise", "95% of true PSI", "rank", "shape"
     )
     for row in bias["rankers"]:
         index, psi = row["index"]["all"], row["psi"]["all"]

@@ -57,10 +57,12 @@ def _print(found: Mapping[str, Any]) -> None:
     out = terminal()
     models, tasks = len(found["models"]), len(found["mteb_tasks"])
     out.print(f"{models} models find a correlation of {found['detectable']:.2f} or more with 80% power")
-    out.print(
-        f"MTEB is the mean over {tasks} tasks, of reliability {found['mteb_reliability']:.2f} (Cronbach's alpha): "
-        f"against true means, correlations would be up to {found['mteb_reliability'] ** -0.5:.2f} times as large"
-    )
+    reliable = found["mteb_reliability"]
+    text = f"MTEB is the mean over {tasks} tasks"
+    if reliable > 0:
+        text += f", of reliability {reliable:.2f} (Cronbach's alpha): against true means, correlations would be up to "
+        text += f"{reliable**-0.5:.2f} times as large"
+    out.print(text)
     out.print()
     out.print(_correlations(found))
     out.print()

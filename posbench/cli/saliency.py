@@ -153,7 +153,7 @@ def _table(summary: Mapping[str, Any]) -> None:
         lines.append((name, *(f"{figure['mean']:.3f}" for figure in figures)))
         lines.append(("", *(_between(figure["interval"]) for figure in figures)))
         p_values = [figure.get("p_holm", figure["p"]) for figure in figures]
-        lines.append(("p of even (Holm)", *("-" if p is None else f"{p:.3f}" for p in p_values)))
+        lines.append(("p (fifths: Holm)", *("-" if p is None else f"{p:.3f}" for p in p_values)))
     lines.append(("even", *("0.200" for _ in FIFTHS), "0.500"))
     for label, *cells in lines:
         common.echo(f"{label:<18}" + "".join(f"{cell:>12}" for cell in cells))

@@ -36,7 +36,7 @@ def _of_dataset(results: Results, dataset: str) -> list[Result]:
     if not dataset:
         return stored
     names = distinct(result.manifest["dataset"]["name"] for result in stored)
-    fitting = {name for name in names if _fits(name, dataset)}
+    fitting = {dataset} & set(names) or {name for name in names if _fits(name, dataset)}
     if not fitting:
         raise unknown_name("result of dataset", dataset, names, f"{results.root} holds results of {', '.join(names)}")
     return [result for result in stored if result.manifest["dataset"]["name"] in fitting]

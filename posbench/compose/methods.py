@@ -43,6 +43,8 @@ def compose(
     Raises:
         UsageError: the collection cannot be composed so, or no query is left.
     """
+    if "source_doc" in collection.query_labels:
+        raise UsageError(f"{collection.name} is composed already; compose from the collection that it was made of")
     if plan.method != "insert" and collection.evidence is None:
         raise UsageError(
             f"{collection.name} does not say where in its documents the evidence stands, so nothing can be moved or "

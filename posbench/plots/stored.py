@@ -149,6 +149,10 @@ def psi_sample(name: str, placed: bias.Placed, seed: int) -> tuple[float, Float6
 def _slope(job: _Job) -> Chart:
     if len(job.reports) != 2:
         raise UsageError(f"--kind slope compares two results; found {len(job.reports)}")
+    asked = [set(report.queries["query_id"].to_pylist()) for report in job.reports.values()]
+    if asked[0] != asked[1]:
+        counts = f"{len(asked[0]):,} and {len(asked[1]):,}, of which {len(asked[0] & asked[1]):,} are shared"
+        raise UsageError(f"--kind slope needs the same queries in both results; found {counts}")
     one, two = job.analysed().values()
     pairs = {}
     for a, b in zip(one["cells"], two["cells"], strict=False):

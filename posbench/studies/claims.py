@@ -1,9 +1,9 @@
 """What published figures say of a paper's claims: supported, contradicted, undecided or not testable, and why.
 
-Rules, fixed before the figures are read. Poor: the 95% interval of rho lies below POOR (supported) or above it
-(contradicted). Less, grows: the test is below .05 and the interval on that side of 0 (supported) or on the other
-(contradicted). No correlation: the interval lies within +-SMALL (supported) or the test is below .05 (contradicted).
-All else is undecided, for so few models.
+Rules, fixed before the figures are read. Poor: the 95% interval of rho lies below POOR (supported), or above it and the
+test is below .05 (contradicted). Less, grows: the test is below .05 and the interval on that side of 0 (supported) or
+on the other (contradicted). No correlation: the interval lies within +-SMALL (supported) or the test is below .05
+(contradicted). All else is undecided, for so few models.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def judge(found: Mapping[str, Any]) -> list[dict[str, str]]:
 def _poor(found: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, str]:
     figure = setting["correlations"]["Q4"]
     low, high = figure["interval"]
-    verdict = "supported" if high < POOR else "contradicted" if low > POOR else "undecided"
+    verdict = "supported" if high < POOR else "contradicted" if low > POOR and figure["p"] < _LEVEL else "undecided"
     because = (
         f"rho {figure['rho']:+.2f}, 95% interval {low:+.2f} to {high:+.2f}, p {figure['p']:.3f}; {figure['items']} "
         f"models show only correlations of {found['detectable']:.2f} or more with 80% power, so a rho that is not "

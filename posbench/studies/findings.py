@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from posbench import correlation, paired, recipe, stats
-from posbench.errors import RecipeError
+from posbench.errors import DataError, RecipeError
 from posbench.studies import claims
 from posbench.studies.floor import CELL_QUERIES, noise_floor
 from posbench.studies.published import GROUPS, Mteb, Posir, read_mteb, read_posir
 from posbench.types import Float64
 
 SETTINGS = ("monolingual", "eng-eng", "cross-lingual")
+
+
+LEAST = 5
+"""Models below which a rank correlation says nothing: at 4, even a perfect one has p .08."""
 
 
 def findings(
@@ -45,6 +49,7 @@ def findings(
     """
     table = read_posir(posir)
     scores = read_mteb(mteb, table.models)
+    _check(table, scores, settings)
     whole = {name: _setting(table, scores, table.mean_of(name), cell_queries, seed) for name in settings}
     first = table.mean_of(settings[0])
     found: dict[str, Any] = {
@@ -60,6 +65,19 @@ def findings(
         "seed": seed,
     }
     return found | {"claims": claims.judge(found)}
+
+
+def _check(table: Posir, mteb: Mteb, settings: Sequence[str]) -> None:
+    """Refuses what leaves the claims without a rank correlation."""
+    if len(table.models) < LEAST:
+        raise DataError(f"found {len(table.models)} models; expected {LEAST} or more for a correlation")
+    columns = {"MTEB": mteb.scores.mean(axis=1)}
+    for name in settings:
+        means = table.scores[:, table.mean_of(name)].mean(axis=1)
+        columns |= {f"{name} {GROUPS[g]}": means[:, g] for g in (1, len(GROUPS) - 1)}
+    for name, values in columns.items():
+        if np.ptp(values) == 0:
+            raise DataError(f"{name}: all models have the score {values[0]:g}; expected scores that differ")
 
 
 def _setting(table: Posir, mteb: Mteb, chosen: list[int], cell: int, seed: int) -> dict[str, Any]:

@@ -56,6 +56,12 @@ class Differentiable:
         self.encoder = encoder
         self.model = encoder.model.requires_grad_(False)
         self.max_tokens = min(max_tokens or encoder.max_tokens, encoder.max_tokens)
+        least = int(encoder.lengths([""], "document")[0]) + 1
+        if self.max_tokens < least:
+            raise UsageError(
+                f"{self.max_tokens} tokens leave no room for text beside prompt and special tokens; give --max-tokens "
+                f"{least} or more"
+            )
         self._layer = _input_layer(self.model)
         if not getattr(self.model.tokenizer, "is_fast", False):
             raise UsageError("this model's tokenizer keeps no character offsets; use --method occlusion")
