@@ -11,6 +11,7 @@ import pytest
 from posbench import bias
 from posbench.bias.composed import analyse, paired
 from posbench.bias.grid import Grid
+from posbench.compare import compare
 from posbench.errors import DataError
 from posbench.studies.composed import Truth, outcome, simulate
 from posbench.types import Report
@@ -210,6 +211,40 @@ def test_a_small_primacy_is_found_in_300_queries():
 
 
 # --- mirrored documents
+
+
+def test_rankers_are_compared_within_queries():
+    """Scores of two simulated rankers of the same queries: the sources move together, the indices are those of eval."""
+    flat, steep = (simulate(200, Truth(primacy=primacy), 3) for primacy in (0.0, 0.3))
+    reports = {"flat": report(flat), "steep": report(replace(steep, relative=flat.relative))}
+    found = compare(reports)
+    assert found["clusters"] == int(flat.cluster.max()) + 1
+    assert found["resampled"] == "document"
+    (pair,) = found["bias"]["pairs"]
+    for row, name in zip(found["bias"]["rankers"], reports, strict=True):
+        alone = bias.position_report(reports[name], "nDCG@10", shuffles=100)["composed"]["tests"]["all"]["signed"]
+        assert row["index"]["all"]["value"] == pytest.approx(alone["value"])
+        assert row["index"]["all"]["interval"] == pytest.approx(alone["interval"])
+    difference = pair["index"]["all"]
+    assert difference["p"] < 0.01
+    assert difference["interval"][0] > 0
+    assert pair["psi"]["all"] is None
+    same = compare({"one": reports["flat"], "two": reports["flat"]})["bias"]["pairs"][0]["index"]["all"]
+    assert (same["difference"], same["p"]) == (0.0, 1.0)
+
+
+def test_comparing_composed_rankers_keeps_its_size():
+    """The second is the first with the places of each source document's questions exchanged: neither has bias."""
+    p_values = []
+    for seed in range(60):
+        one = simulate(120, Truth(), seed)
+        rng = np.random.default_rng(seed)
+        order = np.argsort(rng.random((int(one.cluster.max()) + 1, 1, len(one.names))), axis=2)
+        other = replace(one, score=np.take_along_axis(one.score, order[one.cluster], axis=2))
+        pair = compare({"one": report(one), "two": report(other)}, seed=seed, flips=400)["bias"]["pairs"][0]
+        p_values.append(pair["index"]["all"]["p"])
+    assert 0.38 < np.mean(p_values) < 0.62  # uniform: .5 +- .037
+    assert np.mean(np.array(p_values) < 0.05) < 0.15
 
 
 def mirrored(seed, primacy, broken=0.0, n=300):

@@ -74,7 +74,7 @@ def analyse(grid: Grid, seed: int = 0, shuffles: int = SHUFFLES, replicates: int
     """
     scores = _groups(grid)
     names = ["all", *grid.lengths][: scores.shape[1]]
-    contrasts = _contrasts(grid.positions)
+    contrasts = slope_and_bend(grid.positions)
     resampled = _resampled(grid, scores, seed, replicates)
     permuted = _Permuted.of(grid, scores, contrasts, shuffles, seed)
     enough = len(grid.score) >= 2 * MIN_QUERIES and int(grid.cluster.max()) + 1 >= MIN_QUERIES
@@ -106,7 +106,7 @@ def _groups(grid: Grid) -> Float64:
     return np.concatenate([mean, grid.score], axis=1) if len(grid.lengths) > 1 else mean
 
 
-def _contrasts(positions: Float64) -> Float64:
+def slope_and_bend(positions: Float64) -> Float64:
     """What turns a query's scores into its slope and its bend: float64[2, K]; the bend is 0 with two positions."""
     columns = [np.ones(len(positions)), positions, (positions - 0.5) ** 2]
     found = np.linalg.pinv(np.stack(columns[: min(3, len(positions))], axis=1))[1:]

@@ -80,6 +80,8 @@ def _print_bias(out: Console, bias: Mapping[str, Any]) -> None:
     for key, title in (("index", "difference of the signed index"), ("psi", "difference of PSI without noise")):
         some = [(pair, group, pair[key][group]) for pair in bias["pairs"] for group in ("all", *LENGTHS)]
         shown = [item for item in some if item[2] is not None]
+        if not shown and bias.get("composed"):
+            continue
         if not shown:
             out.print(f"{title}: a position bin or length has fewer than {MIN_QUERIES} queries; withheld")
             continue

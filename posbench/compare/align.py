@@ -129,6 +129,8 @@ def _clusters(table: pa.Table) -> tuple[Int64, str]:
     """Queries whose evidence is in one document belong together; a query without evidence stands alone."""
     n = len(table)
     alone = np.arange(n, dtype=np.int64)
+    if "source_doc" in table.column_names:  # composed: the same queries stand in every part
+        return bias.codes(table, "source_doc"), "document"
     if "doc_id" not in table.column_names:
         return alone, "query"
     known = ~table["doc_id"].is_null().to_numpy()

@@ -88,7 +88,7 @@ def signed_index(
     influence = paired.cluster_sums(np.concatenate(parts, axis=1), queries.cluster)
     null = design.wider * paired.flip_sums(influence, flips, seed)
     total = influence.sum(axis=0).reshape(rankers, -1)
-    return Figures(seen, spread, _pairwise(total, null.reshape(len(null), rankers, -1)))
+    return Figures(seen, spread, pairwise(total, null.reshape(len(null), rankers, -1)))
 
 
 def _index_sums(design: _Design, score: Float64, rest: Float64) -> Float64:
@@ -117,7 +117,7 @@ def _influence(design: _Design, score: Float64, index: Float64) -> Float64:
     return out
 
 
-def _pairwise(seen: Float64, null: Float64) -> Float64:
+def pairwise(seen: Float64, null: Float64) -> Float64:
     """p-values of all pairwise differences: float64[R, R, G] of seen float64[R, G] and null float64[B, R, G]."""
     rankers = len(seen)
     p = np.ones((rankers, rankers, seen.shape[1]))

@@ -10,6 +10,7 @@ from posbench import bias, paired, stats
 from posbench.bias import Placed, inference
 from posbench.compare import places
 from posbench.compare.align import Aligned, align, same_places
+from posbench.compare.composed import compare_composed
 from posbench.compare.scores import add_p, compare_means, significant
 from posbench.types import Float64, Progress, Report, no_progress
 
@@ -63,7 +64,7 @@ def compare(
         "notes": list(aligned.notes),
         "measures": compare_means(aligned, seed=seed, flips=flips),
         "bias": found,
-        "bias_withheld": withheld if found is None else "",
+        "bias_withheld": withheld or ("" if found is not None else "documents are mirrored, or no place is known"),
         "seed": seed,
     }
 
@@ -73,10 +74,15 @@ def compare_bias(
 ) -> dict[str, Any] | None:
     """Signed index and debiased PSI of each ranker and pair, by length; None where no query has one known place.
 
+    Composed documents are compared within queries (``composed.compare_composed``); mirrored ones are not (None).
+
     A figure is None where a ranker has too few queries for it. Holm's correction is over all pairs and lengths of one
     figure. A ranker's ``rank`` is by debiased PSI over all lengths, shared where it cannot be told apart.
     """
     measure = "nDCG@10" if "nDCG@10" in aligned.measures else aligned.measures[0]
+    if "source_doc" in aligned.reports[0].queries.column_names:
+        found = compare_composed(aligned, measure, seed=seed, flips=flips)
+        return None if found is None else found | {"tests": LIMITS}
     each = [bias.placed(report, measure) for report in aligned.reports]
     queries = [one for one in each if one is not None]
     if len(queries) < len(each):
