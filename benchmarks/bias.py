@@ -19,6 +19,7 @@ import numpy as np
 from posbench import stats
 from posbench.bias import controls, inference, offsets
 from posbench.bias.shuffle import Shuffler
+from posbench.bias.shuffled import Shuffled
 from posbench.studies.simulated import Simulated, Truth, simulate
 
 SHUFFLES = 300
@@ -52,7 +53,7 @@ def one(queries: int, truth: Truth, seed: int) -> dict[str, Any]:
     made = simulate(queries, truth, seed)
     placed = Shuffler.ordered(made.queries)
     steps = offsets.Steps.of(placed)
-    found = inference.Shuffled.of(placed, steps, shuffles=SHUFFLES, seed=seed)
+    found = Shuffled.of(placed, steps, shuffles=SHUFFLES, seed=seed)
     draws = stats.Bootstrap(placed.cluster, placed.stratum, 1000, seed)
     tests = inference.analyse(placed, found, draws)
     view = offsets.offsets(placed, steps, found.null_drop, draws)

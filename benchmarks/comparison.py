@@ -13,9 +13,13 @@ from multiprocessing import Pool
 import numpy as np
 
 from posbench import paired, stats
-from posbench.bias import inference
+from posbench.bias import Placed
+from posbench.bias.psi import noise_of
+from posbench.bias.shuffle import Shuffler
+from posbench.bias.shuffled import Shuffled
 from posbench.compare import places
 from posbench.studies.rivals import Rival, rivals
+from posbench.types import Float64
 
 QUERIES = 1200
 REPLICATES = 500
@@ -78,10 +82,11 @@ def once(task: tuple[str, int]) -> list[float]:
     return row
 
 
-def _noise(queries: inference.Placed, seed: int) -> np.ndarray:
-    """About the c of the debiased PSI: the root of the mean square under 100 shuffles."""
-    found = inference.Shuffled.of(queries, inference.Shuffler.of(queries), 100, seed)
-    return np.array([np.sqrt((found.psi(group)[1] ** 2).mean()) for group in range(5)])
+def _noise(queries: Placed, seed: int) -> Float64:
+    """The c of the debiased PSI by length, from 100 shuffles; NaN where PSI is not defined."""
+    found = Shuffled.of(Shuffler.ordered(queries), shuffles=100, seed=seed)
+    nulls = [found.psi(group)[1] for group in range(5)]
+    return np.array([np.nan if np.isnan(null).any() else noise_of(null) for null in nulls])
 
 
 def report(name: str, rows: np.ndarray) -> None:

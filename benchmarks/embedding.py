@@ -24,7 +24,9 @@ def main(count: int) -> None:
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:count]]
     peer_seconds, our_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
-        first = DenseRanker(recipe.ranker("all-minilm-l6-v2"), cache=Path(folder) / "warm")
+        chosen = recipe.ranker("all-minilm-l6-v2")
+        assert isinstance(chosen, recipe.DenseRecipe)
+        first = DenseRanker(chosen, cache=Path(folder) / "warm")
         peer = SentenceTransformer(str(first.weights.path), device="cpu")
         peer.encode(texts[:8])
         first.embeddings(strings(texts[:8]), "document")

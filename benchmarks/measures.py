@@ -8,6 +8,7 @@ rows add what makes a Run of raw arrays: the check that they are in canonical or
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytrec_eval
@@ -18,10 +19,10 @@ from posbench.types import Qrels, Run, byte_order, strings
 NAMES = {"nDCG@10": "ndcg_cut_10", "RR": "recip_rank", "R@100": "recall_100", "AP": "map"}
 
 
-def best(function: Callable[[], object], repeats: int) -> tuple[float, object]:
+def best(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """The shortest of several runs, and the last result."""
     seconds = []
-    result: object = None
+    result: Any = None
     for _ in range(repeats):
         start = time.perf_counter()
         result = function()

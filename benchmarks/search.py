@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -32,15 +33,20 @@ def contender(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         from posbench import topk
 
         order = np.arange(200_000, dtype=np.int32)
-        engine = "torch" if name.endswith("torch") else "auto"
+        engine: Literal["auto", "torch"] = "torch" if name.endswith("torch") else "auto"
         return lambda q, d: topk.search(q, d, 100, order, engine=engine).docs
     if name == "faiss.knn":
         import faiss
 
         return lambda q, d: faiss.knn(q, d, 100, metric=faiss.METRIC_INNER_PRODUCT)[1]
     from sentence_transformers.util import semantic_search
+    from torch import from_numpy
 
-    return lambda q, d: np.array([[hit["corpus_id"] for hit in row] for row in semantic_search(q, d, top_k=100)])
+    def searched(q: np.ndarray, d: np.ndarray) -> np.ndarray:
+        found = semantic_search(from_numpy(q), from_numpy(d), top_k=100)
+        return np.array([[hit["corpus_id"] for hit in row] for row in found])
+
+    return searched
 
 
 def megabytes(field: str) -> float:

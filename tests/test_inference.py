@@ -8,6 +8,7 @@ from posbench.bias import controls, inference, offsets
 from posbench.bias.placed import Placed
 from posbench.bias.report import CONFOUNDED
 from posbench.bias.shuffle import Shuffler
+from posbench.bias.shuffled import Shuffled
 from posbench.studies.simulated import Truth, simulate
 
 SHUFFLES = 200
@@ -67,7 +68,7 @@ def test_without_bias_tests_keep_their_size_and_psi_is_not_inflated():
     for seed in range(150):
         queries = Shuffler.ordered(simulate(700, Truth(), seed).queries)
         steps = offsets.Steps.of(queries)
-        found = inference.Shuffled.of(queries, steps, shuffles=SHUFFLES, seed=seed)
+        found = Shuffled.of(queries, steps, shuffles=SHUFFLES, seed=seed)
         draws = stats.Bootstrap(queries.cluster, queries.stratum, 100, seed)
         tests = inference.analyse(queries, found, draws)
         if tests["psi"]["all"] is not None:

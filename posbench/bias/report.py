@@ -9,6 +9,7 @@ from posbench import stats
 from posbench.bias import composed, controls, inference, offsets, posir
 from posbench.bias.placed import LENGTHS, MIN_QUERIES, Placed, known_places, placed
 from posbench.bias.shuffle import SHUFFLES, Shuffler
+from posbench.bias.shuffled import Shuffled
 from posbench.bias.words import SHAPES, p_value, signed_index, within_documents
 from posbench.types import Float64, Report
 
@@ -78,7 +79,7 @@ def analysis(
     columns = {name: scores[order] for name, scores in (scores_of_controls or {}).items()}
     draws = stats.Bootstrap(queries.cluster, queries.stratum, shuffles, seed)
     steps = offsets.Steps.of(queries)
-    shuffled = inference.Shuffled.of(queries, steps, shuffles=shuffles, seed=seed)
+    shuffled = Shuffled.of(queries, steps, shuffles=shuffles, seed=seed)
     whole = _described(queries, measure, draws, bins) | {
         "tests": inference.analyse(queries, shuffled, draws),
         "offsets": offsets.offsets(queries, steps, shuffled.null_drop, draws),

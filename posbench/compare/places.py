@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from posbench import paired, stats
 from posbench.bias import LENGTHS, Placed, posir
-from posbench.bias.inference import debiased
 from posbench.bias.levels import Levels
+from posbench.bias.psi import debiased
 from posbench.bias.shuffle import without
+from posbench.bias.shuffled import freed
 from posbench.types import Float64
 
 BINS = posir.POSITION_BINS
@@ -61,8 +62,7 @@ class _Design:
         place, bend = levels.without(queries.relative), levels.without((queries.relative - 0.5) ** 2)
         n = len(place)
         member = np.stack([np.ones(n, bool), *(queries.length == k for k in range(len(LENGTHS)))])
-        wider = float(np.sqrt(n / max(1, n - levels.count - 1)))
-        return cls(levels, without(place, bend), bend, member, wider)
+        return cls(levels, without(place, bend), bend, member, freed(queries))
 
 
 def signed_index(
@@ -145,7 +145,7 @@ def psi(
     Args:
         queries: the places.
         scores: float64[Q, R].
-        noise: float64[R, 5], the c of each ranker's debiasing (see ``bias.inference``), by length group.
+        noise: float64[R, 5], the c of each ranker's debiasing (see ``bias.psi``), by length group.
         seed: of the random generators.
         flips: how many exchanges.
         replicates: how many resamples.

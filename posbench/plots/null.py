@@ -18,7 +18,7 @@ def null_distribution(figures: Mapping[str, tuple[float, Float64]], measure: str
     """Histograms of PSI under shuffles with the PSI seen, the null's mean and its 95th percentile as rules.
 
     Args:
-        figures: by ranker the PSI seen and its null float64[B] (``bias.inference.Shuffled.psi``).
+        figures: by ranker the PSI seen and its null float64[B] (``bias.shuffled.Shuffled.psi``).
         measure: the name of what PSI was computed from.
         about: what was searched, for the title.
     """

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from posbench import bias, compare
-from posbench.bias import inference, shuffle
+from posbench.bias import shuffle
 from posbench.bias.grid import Grid
+from posbench.bias.shuffled import Shuffled
 from posbench.errors import UsageError
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
@@ -133,7 +134,7 @@ def psi_sample(name: str, placed: bias.Placed, seed: int) -> tuple[float, Float6
     Raises:
         UsageError: a position bin has too few queries, or the largest mean is 0.
     """
-    shuffled = inference.Shuffled.of(shuffle.Shuffler.ordered(placed), seed=seed)
+    shuffled = Shuffled.of(shuffle.Shuffler.ordered(placed), seed=seed)
     counts = shuffled.counts[0]
     smallest = int(counts[counts > 0].min())
     if smallest < bias.MIN_QUERIES:
