@@ -7,7 +7,7 @@ from typing import Any
 
 from posbench import bias, stats
 from posbench.errors import DataError, UsageError
-from posbench.store import Result, Results, open_result
+from posbench.store import Result, Results, result_in
 from posbench.types import Report
 
 MEASURE = "nDCG@10"
@@ -50,9 +50,7 @@ def of_results(folders: Sequence[Path], out: Path, measure: str = "") -> list[Su
 
 
 def _named(folder: Path, measure: str) -> Subject:
-    result = open_result(folder)
-    if result is None:
-        raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
+    result = result_in(folder)
     if result.kind != "eval":
         raise UsageError(f"{folder} is of `posbench {result.kind}`; expected a result of `posbench eval`")
     return _subject(result, measure)

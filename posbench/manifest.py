@@ -4,13 +4,13 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from posbench import __version__
 from posbench.types import Collection, Ranker
+from posbench.versions import installed
 
 _VERSIONS: tuple[str, ...] = (
     "numpy",
@@ -93,10 +93,5 @@ def peak_memory() -> dict[str, float]:
 
 def versions() -> dict[str, str]:
     """The versions of everything that can change a number."""
-    found = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    this = {"posbench": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    return this | installed(_VERSIONS)

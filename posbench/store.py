@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from posbench.errors import DataError
+from posbench.errors import DataError, UsageError
 from posbench.types import Report
 
 FORMAT = 1
@@ -163,6 +163,19 @@ def open_result(folder: Path) -> Result | None:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise DataError(f"{path}: manifest of format {found}; this version reads format {FORMAT}")
     return Result(folder, manifest)
+
+
+def result_in(folder: Path) -> Result:
+    """The result in a folder that a user named.
+
+    Raises:
+        UsageError: it holds none.
+        DataError: as ``open_result``.
+    """
+    result = open_result(folder)
+    if result is None:
+        raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
+    return result
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"types"},
-    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub"},
+    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate"},
     {"loaders", "rankers", "compose"},
     {"controls", "manifest"},

@@ -355,9 +355,10 @@ def test_a_folder_reads_back_the_same_and_has_the_same_bytes(tmp_path, method):
         finished(tmp_path / "a", {"plan": 2})
 
 
-def test_parts_of_several_sources_stay_apart(tmp_path):
+@pytest.mark.parametrize("names", [("x/law", "x/news"), ("x/eng/law", "x/deu/law")])
+def test_parts_of_several_sources_stay_apart(tmp_path, names):
     plan = Plan(lengths=(160,), positions=(0, 1))
-    parts = [part for name in ("x/law", "x/news") for part in compose(replace(made(1), name=name), plan, words)]
+    parts = [part for name in names for part in compose(replace(made(1), name=name), plan, words)]
     write(tmp_path / "several", parts, {})
     assert len({part.name for part in loaders.load(str(tmp_path / "several"))}) == 4
 

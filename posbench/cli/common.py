@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posbench.store import RESULTS, default_cache
 from posbench.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    from posbench.loaders import LoadOptions
+
+DATASET = "posir-mini"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +30,52 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=_seed, default=0, help="of every random choice (default 0)")
     group.add_argument("--quiet", action="store_true", help="no progress and no remarks on standard error")
     group.add_argument("--json", action="store_true", help="print exactly one JSON object on standard output")
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """What to load, and how: read back by ``load_options``."""
+    group = parser.add_argument_group("dataset")
+    group.add_argument(
+        "--dataset", default=DATASET, metavar="NAME", help=f"a dataset recipe, or a path (default {DATASET})"
+    )
+    group.add_argument(
+        "--documents", choices=("paragraph", "article"), default="", help="SQuAD files: what a document is"
+    )
+    group.add_argument("--split", default="", help="of the qrels, where the dataset has several")
+    group.add_argument(
+        "--drop-faults", action="store_true", help="leave out broken rows, counted, rather than refuse them"
+    )
+
+
+def load_options(args: argparse.Namespace) -> "LoadOptions":
+    """The caller's wishes for the loaders."""
+    from posbench.loaders import LoadOptions
+
+    return LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which ranker runs, and where."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="a ranker recipe, a .toml, a model folder, a hub id or module:Class",
+    )
+    group.add_argument(
+        "--device",
+        default="",
+        metavar="LIST",
+        help="torch devices, for example cuda:0,cuda:1 (default: all GPUs, else cpu)",
+    )
+    group.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
+    group.add_argument("--again", action="store_true", help="compute a finished result anew")
+
+
+def devices(args: argparse.Namespace) -> tuple[str, ...]:
+    """The devices that the caller names."""
+    return tuple(part for part in args.device.split(",") if part)
 
 
 def _seed(text: str) -> int:

@@ -10,9 +10,7 @@ from posbench.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench compose``."""
-    parser.add_argument(
-        "--dataset", default="posir-mini", metavar="NAME", help="a dataset recipe, or a path (default posir-mini)"
-    )
+    common.add_dataset(parser)
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to write, for eval --dataset")
     parser.add_argument(
         "--method",
@@ -46,20 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", default="e5", metavar="NAME", help="the ranker whose tokens are counted (default e5)"
     )
-    parser.add_argument(
-        "--documents", choices=("paragraph", "article"), default="", help="SQuAD files: what a document is"
-    )
-    parser.add_argument("--split", default="", help="of the qrels, where the dataset has several")
-    parser.add_argument(
-        "--drop-faults", action="store_true", help="leave out broken rows, counted, rather than refuse them"
-    )
     common.add_common(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Composes, writes and says what it left out."""
     from posbench.compose import Plan
-    from posbench.loaders import LoadOptions
     from posbench.studies import composition
 
     plan = Plan(
@@ -71,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         distractors=args.distractors,
         seed=args.seed,
     )
-    options = LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split)
+    options = common.load_options(args)
     order = composition.Order(args.dataset, args.to, plan, args.tokenizer, options, args.cache)
     with common.progress(args) as progress:
         found, fresh = composition.run(order, progress)
@@ -92,7 +82,11 @@ def _number(option: str, text: str, whole: bool = False) -> float:
 def _print(args: argparse.Namespace, found: Any, fresh: bool) -> None:
     for part in found["parts"]:
         common.echo(f"{part['folder']:<24} {part['queries']:>7,} queries {part['documents']:>9,} documents")
-    for reason, count in found["parts"][0]["notes"].items():
-        common.echo(f"note: {count:,} {reason}")
+    notes: dict[str, int] = {}
+    for part in found["parts"]:
+        for reason, count in part["notes"].items():
+            notes[reason] = notes.get(reason, 0) + count
+    for reason, count in notes.items():
+        common.echo(f"note: {count:,} {reason.replace('_', ' ')}")
     state = "" if fresh else " (composed before)"
     common.echo(f"composed: {args.to}{state}; next: posbench eval --dataset {args.to} --model NAME")

@@ -4,37 +4,15 @@ import argparse
 
 from posbench.cli import common
 
-DATASET = "posir-mini"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench eval``."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="NAME",
-        help="a ranker recipe, a .toml, a model folder, a hub id or module:Class",
-    )
-    parser.add_argument(
-        "--dataset", default=DATASET, metavar="NAME", help=f"a dataset recipe, or a path (default {DATASET})"
-    )
+    common.add_model(parser)
+    common.add_dataset(parser)
     parser.add_argument(
         "--measures", default="", metavar="LIST", help="as ir-measures names them (default nDCG@10,RR@10,AP,R@100)"
     )
     parser.add_argument("--depth", type=int, default=1000, metavar="K", help="documents ranked a query (default 1000)")
-    parser.add_argument(
-        "--documents", choices=("paragraph", "article"), default="", help="SQuAD files: what a document is"
-    )
-    parser.add_argument("--split", default="", help="of the qrels, where the dataset has several")
-    parser.add_argument(
-        "--drop-faults", action="store_true", help="leave out broken rows, counted, rather than refuse them"
-    )
-    parser.add_argument(
-        "--device",
-        default="",
-        metavar="LIST",
-        help="torch devices, for example cuda:0,cuda:1 (default: all GPUs, else cpu)",
-    )
     parser.add_argument(
         "--window",
         choices=("truncate", "average", "max"),
@@ -50,8 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controls", action="store_true", help="score bare evidence spans and bm25 too, to tell difficulty from bias"
     )
-    parser.add_argument("--again", action="store_true", help="compute a finished result anew")
-    parser.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
     common.add_common(parser)
 
 
@@ -59,7 +35,6 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
     from posbench import experiment, measures
     from posbench.errors import UsageError
-    from posbench.loaders import LoadOptions
 
     if args.depth < 1:
         raise UsageError(f"--depth {args.depth}; expected 1 or more")
@@ -69,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         out=args.out,
         cache=args.cache,
-        devices=tuple(part for part in args.device.split(",") if part),
+        devices=common.devices(args),
         window=args.window,
         window_tokens=args.window_tokens,
         stride=args.stride,
         controls=args.controls,
         again=args.again,
         remote_code=args.trust_remote_code,
-        options=LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split),
+        options=common.load_options(args),
         command=args.command,
     )
     with common.progress(args) as progress:

@@ -22,13 +22,9 @@ def run(args: argparse.Namespace) -> int:
     """Writes the files and says which."""
     from posbench import exports
     from posbench.errors import UsageError
-    from posbench.store import Results, open_result
+    from posbench.store import Results, result_in
 
-    found = [open_result(folder) for folder in args.results] if args.results else Results(args.out).all()
-    for folder, result in zip(args.results, found, strict=False):
-        if result is None:
-            raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
-    results = [result for result in found if result is not None]
+    results = [result_in(folder) for folder in args.results] if args.results else Results(args.out).all()
     if not results:
         raise UsageError(f"no results in {args.out}; `posbench eval --model e5` makes one")
     written = exports.write(results, args.format, args.to)

@@ -31,17 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the chart and says where."""
     from posbench import plots
-    from posbench.errors import UsageError
     from posbench.plots.render import check_suffix
-    from posbench.store import open_result
+    from posbench.store import result_in
 
     check_suffix(args.to)
-    results = []
-    for folder in args.results:
-        result = open_result(folder)
-        if result is None:
-            raise UsageError(f"{folder} holds no result: found no manifest.json; `posbench runs` lists results")
-        results.append(result)
+    results = [result_in(folder) for folder in args.results]
     with common.progress(args) as progress:
         chart = plots.draw(results, args.kind, args.measure, args.seed, progress)
     plots.save(chart, args.to)

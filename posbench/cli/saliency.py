@@ -8,17 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from posbench.cli import common
-from posbench.cli.eval import DATASET
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench saliency``."""
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="an embedding model, named as for `posbench eval`"
-    )
-    parser.add_argument(
-        "--dataset", default=DATASET, metavar="NAME", help=f"a dataset recipe, or a path (default {DATASET})"
-    )
+    common.add_model(parser)
+    common.add_dataset(parser)
     how = parser.add_argument_group("method")
     how.add_argument(
         "--method",
@@ -47,21 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--whole", action="store_true", help="only documents that the model reads to their end")
     which.add_argument("--pairs", type=int, default=0, metavar="N", help="a random sample of so many (default: all)")
-    parser.add_argument(
-        "--device", default="", metavar="LIST", help="torch devices, for example cuda:0 (default: GPU, else cpu)"
-    )
-    parser.add_argument(
-        "--drop-faults", action="store_true", help="leave out broken rows, counted, rather than refuse them"
-    )
-    parser.add_argument("--again", action="store_true", help="compute a finished result anew")
-    parser.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
     common.add_common(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Computes and prints."""
     from posbench.experiment import Settings
-    from posbench.loaders import LoadOptions
     from posbench.studies import saliency
     from posbench.studies.pairs import Selection
 
@@ -72,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         out=args.out,
         cache=args.cache,
-        devices=tuple(part for part in args.device.split(",") if part),
+        devices=common.devices(args),
         again=args.again,
         remote_code=args.trust_remote_code,
-        options=LoadOptions(drop_faults=args.drop_faults),
+        options=common.load_options(args),
         command=args.command,
     )
     with common.progress(args) as progress:

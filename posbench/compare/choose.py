@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from posbench.errors import UsageError, unknown_name
-from posbench.store import Result, Results, open_result, safe_name
+from posbench.store import Result, Results, open_result, result_in, safe_name
 from posbench.types import distinct
 
 
@@ -51,7 +51,7 @@ def _named(argument: str, stored: Sequence[Result], root: Path) -> Result:
     fitting = [result for result in stored if result.manifest["ranker"]["name"] == argument]
     if not fitting:
         if Path(argument).is_dir():
-            raise UsageError(f"{argument} holds no result: found no manifest.json; `posbench runs` lists results")
+            return result_in(Path(argument))
         known = distinct(result.manifest["ranker"]["name"] for result in stored)
         raise unknown_name("result of ranker", argument, known, f"{root} holds results of {', '.join(known)}")
     _refuse_several_datasets(fitting)

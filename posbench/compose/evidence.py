@@ -18,7 +18,7 @@ from posbench.types import Collection, Int64
 
 Mask = NDArray[np.bool_]
 Fits = Callable[[Sequence[str]], Mask]
-MOST_EVIDENCE = 0.5
+MOST_RELEVANT = 0.5
 """The share of a collection's documents that may be relevant to the chosen queries: the rest serves as filler."""
 
 
@@ -151,7 +151,7 @@ def _affordable(
     """The first ``most`` queries in this order that leave enough documents without evidence, and those with."""
     qrels = collection.qrels
     relevant = np.zeros(len(collection.docs), bool)
-    room = int(MOST_EVIDENCE * len(relevant)) if keep_filler else len(relevant)
+    room = int(MOST_RELEVANT * len(relevant)) if keep_filler else len(relevant)
     taken: list[int] = []
     for row in order.tolist():
         if len(taken) == most:

@@ -55,13 +55,13 @@ def write(
     Returns:
         What composition.json holds.
     """
-    # Several sources (domains) have parts of one length and position each; the source's last name keeps them apart.
+    # Several sources (domains) have parts of one length and position each; the source's name keeps them apart.
     several = len({_source(part) for part in collections}) > 1
     listed = []
     with written(folder) as scratch:
         for part in collections:
             length, position = part.name.split("/")[-2:]
-            source = safe_name(_source(part).split("/")[-1])
+            source = safe_name(_source(part))
             place = Path(f"{source}--{length}" if several else length) / position
             _write_part(scratch / place, part)
             listed.append(

@@ -32,6 +32,7 @@ from posbench.types import (
     no_progress,
     texts_hash,
 )
+from posbench.versions import installed
 
 SHARD_TOKENS = {"cpu": 1 << 14, "cuda": 1 << 21}  # what an interrupted run loses at most: seconds
 BATCH_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
@@ -75,7 +76,7 @@ class DenseRanker:
             "weights": dict(self.weights.identity),
             "encode": {name: getattr(self.recipe.encode, name) for name in self.recipe.encode.__struct_fields__},
             "precision": "float32" if self.devices[0] == "cpu" else "bfloat16",
-            "versions": _versions(_NUMBERS_FROM),
+            "versions": installed(_NUMBERS_FROM),
         }
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
@@ -278,15 +279,3 @@ def _embed_halving(model: Encoder, texts: list[str], role: Role) -> Float32:
 def out_of_memory(error: Exception) -> bool:
     """Whether a batch was too large for the device."""
     return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    from importlib import metadata
-
-    found = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

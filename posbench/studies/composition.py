@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from posbench import __version__, compose, loaders, rankers
 from posbench.rankers.counting import counter
 from posbench.store import default_cache
 from posbench.types import Collection, Progress, Run, no_progress
+from posbench.versions import installed
 
 _CANDIDATES = 200  # documents a query that hard filler is taken from
 _VERSIONS = ("numpy", "pyarrow", "transformers", "tokenizers", "bm25s")
@@ -53,8 +53,8 @@ def run(order: Order, progress: Progress = no_progress) -> tuple[Mapping[str, An
     for part in collections:
         candidates = _candidates(part, order, progress)
         parts += compose.compose(part, order.plan, count, candidates=candidates, progress=progress)
-    versions = {name: metadata.version(name) for name in _VERSIONS}
-    return compose.write(order.to, parts, recipe, {"tokens": dict(identity), "versions": versions}), True
+    used = {"tokens": dict(identity), "versions": installed(_VERSIONS)}
+    return compose.write(order.to, parts, recipe, used), True
 
 
 def _candidates(part: Collection, order: Order, progress: Progress) -> Run | None:
