@@ -15,7 +15,7 @@ LAYERS = [
     {"errors"},
     {"types"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
-    {"bias", "evaluate"},
+    {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose"},
     {"controls", "manifest"},
     {"experiment", "exports", "biases", "compare"},
@@ -23,7 +23,18 @@ LAYERS = [
     {"plots"},
     {"cli"},
 ]
-HEAVY = {"torch", "transformers", "sentence_transformers", "pandas", "scipy", "faiss", "bm25s", "ir_measures"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "pandas",
+    "scipy",
+    "faiss",
+    "hnswlib",
+    "h5py",
+    "bm25s",
+    "ir_measures",
+}
 
 
 def part(path):

@@ -1,0 +1,1 @@
+"""HNSW indexes: building, searching, insertion orders, exact neighbours and intrinsic dimension."""
