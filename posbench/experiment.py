@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, loaders, manifest, measures, rankers, recipe, stats
+from posbench import bias, controls, indexed, loaders, manifest, measures, rankers, recipe, stats
+from posbench.errors import UsageError
 from posbench.evaluate import constant, evaluate
-from posbench.recipe import Bm25Recipe, RankerRecipe, digest
+from posbench.recipe import Bm25Recipe, HnswRecipe, RankerRecipe, digest
 from posbench.store import RESULTS, Cache, Result, Results, default_cache
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
 
@@ -24,9 +25,10 @@ from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, ind
 class Settings:
     """How to run, apart from what to run.
 
-    ``window``, ``window_tokens`` and ``stride`` go before a dense ranker's recipe (``rankers.windowed``); ``controls``
-    adds the scores of ``posbench.controls``; ``again`` computes a finished result anew; ``command`` is recorded in the
-    manifest as it was typed.
+    ``window``, ``window_tokens`` and ``stride`` go before a dense ranker's recipe (``rankers.windowed``); ``index``
+    puts it behind an index (``rankers.indexed``) and has what that costs measured; ``controls`` adds the scores of
+    ``posbench.controls``; ``again`` computes a finished result anew; ``command`` is recorded in the manifest as it was
+    typed.
     """
 
     measures: tuple[str, ...] = measures.DEFAULT
@@ -38,6 +40,7 @@ class Settings:
     window: str = ""
     window_tokens: int = 0
     stride: int = 0
+    index: str = ""
     controls: bool = False
     again: bool = False
     remote_code: bool = False
@@ -68,6 +71,9 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     clock = _Clock()
     name, chosen = rankers.resolve(model)
     name, chosen = rankers.windowed(name, chosen, settings.window, settings.window_tokens, settings.stride)
+    name, chosen = rankers.indexed(name, chosen, settings.index)
+    if settings.controls and isinstance(chosen, HnswRecipe):
+        raise UsageError("controls are of the ranker, not of its index: run --controls without --index")
     rankers.check_devices(settings.devices)
     devices = settings.devices or rankers.devices()
     make = partial(
@@ -116,6 +122,14 @@ class _Job:
             None if isinstance(self.recipe, Bm25Recipe) else self.make(recipe.ranker("bm25"), depth=self.settings.depth)
         )
 
+    @cached_property
+    def exact(self) -> Ranker | None:
+        """The dense ranker behind the index, by exact search and deep enough to judge the index by; else None."""
+        if not isinstance(self.recipe, HnswRecipe):
+            return None
+        name, dense = rankers.dense_of(self.recipe, self.name)
+        return self.make(dense, depth=max(self.settings.depth, *indexed.CUTOFFS), name=name)
+
     @property
     def fingerprint(self) -> str:
         """Identifies the run: same collections, ranker and depth, same run. Measures and intervals derive from it."""
@@ -161,14 +175,15 @@ def _compute(job: _Job, results: Results) -> Result:
     return results.write(job.dataset, job.name, job.fingerprint, report, pa.concat_tables(runs).unify_dictionaries())
 
 
-def _ranked(job: _Job, collection: Collection, ranker: Ranker) -> Run:
-    """A run of one collection, kept in the cache so that a dataset of many parts goes on where it stopped."""
+def _ranked(job: _Job, collection: Collection, ranker: Ranker, depth: int = 0) -> Run:
+    """A run of one collection (``depth`` 0: as deep as the settings say), kept in the cache so that a dataset of many parts goes on where it stopped."""
     cache = Cache(job.settings.cache)
-    key = digest([collection.fingerprint, ranker.describe(), job.settings.depth])
+    depth = depth or job.settings.depth
+    key = digest([collection.fingerprint, ranker.describe(), depth])
     stored = None if job.settings.again else cache.load("runs", key)
     if stored is not None:
         return Run(np.asarray(stored["docs"]), np.asarray(stored["scores"]))
-    ranked = ranker.rank(collection).top(job.settings.depth)
+    ranked = ranker.rank(collection).top(depth)
     cache.save("runs", key, {"docs": ranked.docs, "scores": ranked.scores})
     return ranked
 
@@ -177,6 +192,11 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
     """The measures of one collection's run, with those of the controls if wanted and possible."""
     with job.clock.phase("measure"):
         report = evaluate(collection, ranked, names, ranker=job.name)
+    if job.exact is not None:
+        with job.clock.phase("exact search"):
+            exact = _ranked(job, collection, job.exact, max(job.settings.depth, *indexed.CUTOFFS))
+        reach = int(getattr(job.ranker, "depth", 0))
+        report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     if not controlled or not controls.possible(collection):
         return report
     with job.clock.phase("controls"):
@@ -247,7 +267,7 @@ def _select(report: Report, names: tuple[str, ...]) -> Report:
 
 def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
     """The manifest: everything needed to repeat the run, and what it cost."""
-    return {
+    header = {
         "dataset": manifest.dataset(job.dataset, job.collections),
         "ranker": {
             "name": job.name,
@@ -267,6 +287,7 @@ def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
         "peak_memory_mb": manifest.peak_memory(),
         "versions": manifest.versions(),
     }
+    return header if job.exact is None else header | {"index": indexed.facts(job.ranker, job.collections)}
 
 
 def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, Int64, str]:

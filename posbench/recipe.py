@@ -129,7 +129,38 @@ class PythonRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_
     aliases: tuple[str, ...] = ()
 
 
-RankerRecipe = DenseRecipe | Bm25Recipe | PythonRecipe
+class HnswRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="hnsw"):
+    """A dense ranker whose documents are found through an HNSW index instead of exact search.
+
+    Parameters that are 0 come from ``preset`` (``rankers/hnsw/presets.toml``); without one, all three are given.
+    """
+
+    description: str
+    ranker: (
+        str | DenseRecipe
+    )  # the dense ranker: a recipe's name, a file (relative ones start at the recipe's own) or a table
+    preset: str = ""
+    library: Literal["auto", "hnswlib", "faiss", "faiss-once", "cagra"] = "auto"  # auto: hnswlib, else faiss
+    m: int = 0
+    ef_construction: int = 0
+    ef_search: int = 0
+    order: Literal["given", "random"] = "given"  # in which documents are inserted
+    seed: int = 0  # of the levels, and of the random order
+    licence: str = ""
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = {"m": self.m, "ef_construction": self.ef_construction, "ef_search": self.ef_search}
+        if min(*numbers.values(), self.seed) < 0:
+            raise ValueError(f"m, ef_construction, ef_search and seed are 0 or more; found {numbers}, seed {self.seed}")
+        missing = [name for name, value in numbers.items() if not value]
+        if missing and not self.preset:
+            raise ValueError(
+                f"an index needs a preset, or m, ef_construction and ef_search; {', '.join(missing)} missing"
+            )
+
+
+RankerRecipe = DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe
 _TYPES: dict[str, Any] = {"datasets": DatasetRecipe, "rankers": RankerRecipe}
 
 
@@ -175,6 +206,8 @@ def read(path: Path, kind: Literal["datasets", "rankers"]) -> Any:
         message, _, where = str(error).partition(" - at `$")
         key = where.strip("`.") or "(top level)"
         raise RecipeError(f"{path}: key {key}: {message[:1].lower()}{message[1:]}") from error
+    if isinstance(recipe, HnswRecipe) and isinstance(recipe.ranker, str) and recipe.ranker.endswith(".toml"):
+        return msgspec.structs.replace(recipe, ranker=str(path.resolve().parent / recipe.ranker))
     sources = getattr(recipe, "source", ())
     if not any(source.path for source in sources):
         return recipe

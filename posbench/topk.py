@@ -61,7 +61,7 @@ def search(
     near, scores = _propose(queries, docs, wide, devices, chunk, engine)
     count = _contenders(scores, k, queries, _longest(docs))
     near = near[:, : count.max()]
-    ranked = Run.ranked(near, _rescore(queries, docs, near), doc_order).top(k)
+    ranked = Run.ranked(near, rescore(queries, docs, near), doc_order).top(k)
     unsure = np.flatnonzero(count == wide) if wide < len(docs) else ()
     if not len(unsure):
         return ranked
@@ -178,14 +178,20 @@ def _faiss_blocks(settings: Any) -> Iterator[None]:
         settings.distance_compute_blas_query_bs, settings.distance_compute_blas_database_bs = before
 
 
-def _rescore(queries: Float32, docs: Float32, near: Int32) -> Float32:
-    """The exact scores of the candidates: float32[q, width of near]."""
+def rescore(queries: Float32, docs: Float32, near: Int32) -> Float32:
+    """The exact scores of candidates, float64 inner products rounded to float32: float32[q, width of near].
+
+    Args:
+        queries: float32[q, d].
+        docs: float32[D, d].
+        near: int32[q, w], indices of documents; what stands beside a -1 is the score of some document.
+    """
     scores = np.empty(near.shape, np.float32)
 
     def block(first: int) -> None:
         found = np.empty((near.shape[1], docs.shape[1]), docs.dtype)
         for row in range(first, min(first + _ROWS, len(near))):
-            np.take(docs, near[row], axis=0, out=found, mode="clip")  # no index is out of range; "raise" would copy
+            np.take(docs, near[row], axis=0, out=found, mode="clip")  # "raise" would copy
             scores[row] = _dots(queries[row], found)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

@@ -17,7 +17,7 @@ LAYERS = [
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose"},
-    {"controls", "manifest"},
+    {"controls", "indexed", "manifest"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},
     {"plots"},

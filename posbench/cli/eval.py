@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, default=0, metavar="N", help="tokens between windows' starts, at most (default: a window)"
     )
     parser.add_argument(
+        "--index",
+        default="",
+        metavar="NAME",
+        help="find a dense ranker's documents through an index and measure what that costs against exact search: "
+        "hnsw:PRESET (hnsw:pgvector, hnsw:weaviate, ...) or hnsw:m=16,ef_construction=64,ef_search=40[,library=faiss]"
+        "[,order=random][,seed=N]",
+    )
+    parser.add_argument(
         "--controls", action="store_true", help="score bare evidence spans and bm25 too, to tell difficulty from bias"
     )
     common.add_common(parser)
@@ -48,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         window=args.window,
         window_tokens=args.window_tokens,
         stride=args.stride,
+        index=args.index,
         controls=args.controls,
         again=args.again,
         remote_code=args.trust_remote_code,
@@ -56,10 +65,15 @@ def run(args: argparse.Namespace) -> int:
     )
     with common.progress(args) as progress:
         outcome = experiment.run(args.dataset, args.model, settings, progress)
+    summary = dict(outcome.summary)
+    if "index" in outcome.result.manifest:
+        from posbench.studies import indexes
+
+        summary["index"] = indexes.cost(outcome.report, seed=args.seed)
     if args.json:
-        common.print_json(dict(outcome.summary))
+        common.print_json(summary)
         return 0
     from posbench.cli.summary import print_summary
 
-    print_summary(outcome.summary, outcome.fresh)
+    print_summary(summary, outcome.fresh)
     return 0

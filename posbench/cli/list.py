@@ -1,4 +1,4 @@
-"""List the shipped datasets, rankers or measures."""
+"""List the shipped datasets, rankers, measures or index presets."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from posbench.cli import common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench list``."""
-    parser.add_argument("what", choices=("datasets", "rankers", "measures"))
+    parser.add_argument("what", choices=("datasets", "rankers", "measures", "presets"))
     common.add_common(parser)
 
 
@@ -17,6 +17,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.what == "measures":
         rows = {name: text for name, text in _MEASURES.items()}
+    elif args.what == "presets":
+        rows = _presets()
     elif args.what == "datasets":
         rows = {name: recipe.dataset(name).description for name in recipe.names("datasets")}
     else:
@@ -28,6 +30,16 @@ def run(args: argparse.Namespace) -> int:
     for name, text in rows.items():
         common.echo(f"{name:<{width}}  {text}")
     return 0
+
+
+def _presets() -> dict[str, str]:
+    """The parameters of each preset of ``posbench eval --index``, and where they were read."""
+    from posbench.hnsw.presets import presets
+
+    return {
+        name: f"M {one.m}, efConstruction {one.ef_construction}, efSearch {one.ef_search_text}; {one.source}"
+        for name, one in presets().items()
+    }
 
 
 _MEASURES = {

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from posbench.cli.bias_tables import print_bias
+from posbench.cli.index_text import print_index
 from posbench.cli.tables import interval, plain_table, terminal
 
 
@@ -24,6 +25,8 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
     console.print(f"intervals: {unit} resampled within domains, seed {summary['seed']}", style="dim")
     if summary["bias"]:
         print_bias(console, summary["bias"])
+    if "index" in summary:
+        print_index(console, summary["index"])
     if summary["truncation"]:
         console.print(_truncation(summary["truncation"]))
     state = "" if fresh else " (computed before; --again computes it anew)"

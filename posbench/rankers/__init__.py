@@ -8,7 +8,7 @@ import msgspec
 
 from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
-from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, RankerRecipe, Source
+from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, RankerRecipe, Source
 from posbench.types import Progress, Ranker, no_progress
 
 
@@ -64,6 +64,28 @@ def windowed(
     return f"{name}+{'-'.join(parts)}", changed
 
 
+def indexed(name: str, recipe: RankerRecipe, index: str) -> tuple[str, RankerRecipe]:
+    """A dense ranker's recipe behind an index: ``posbench.rankers.indexes.indexed``."""
+    from posbench.rankers import indexes
+
+    return indexes.indexed(name, recipe, index)
+
+
+def dense_of(recipe: HnswRecipe, name: str) -> tuple[str, DenseRecipe]:
+    """The dense ranker behind an index, and its name.
+
+    Raises:
+        RecipeError: there is no ranker of that name.
+        UsageError: it is not dense.
+    """
+    found: tuple[str, RankerRecipe] = (
+        (name, recipe.ranker) if not isinstance(recipe.ranker, str) else resolve(recipe.ranker)
+    )
+    if not isinstance(found[1], DenseRecipe):
+        raise UsageError(f"{name} indexes {found[0]}, which is no dense ranker; an index needs one vector a document")
+    return found[0], found[1]
+
+
 def build(
     recipe: RankerRecipe,
     *,
@@ -75,12 +97,24 @@ def build(
     name: str = "model",
 ) -> Ranker:
     """The ranker of a recipe; imports no model library yet."""
-    if isinstance(recipe, DenseRecipe):
+    if isinstance(recipe, DenseRecipe | HnswRecipe):
         from posbench.rankers.dense import DenseRanker
 
-        return DenseRanker(
-            recipe, depth=depth, cache=cache, devices=devices, remote_code=remote_code, progress=progress, name=name
+        inner = dense_of(recipe, name) if isinstance(recipe, HnswRecipe) else (name, recipe)
+        dense = DenseRanker(
+            inner[1],
+            depth=depth,
+            cache=cache,
+            devices=devices,
+            remote_code=remote_code,
+            progress=progress,
+            name=inner[0],
         )
+        if not isinstance(recipe, HnswRecipe):
+            return dense
+        from posbench.rankers.hnsw import HnswRanker
+
+        return HnswRanker(recipe, dense, depth=depth, cache=cache, progress=progress)
     if isinstance(recipe, Bm25Recipe):
         from posbench.rankers.bm25 import Bm25Ranker
 
