@@ -176,7 +176,10 @@ def _compute(job: _Job, results: Results) -> Result:
 
 
 def _ranked(job: _Job, collection: Collection, ranker: Ranker, depth: int = 0) -> Run:
-    """A run of one collection (``depth`` 0: as deep as the settings say), kept in the cache so that a dataset of many parts goes on where it stopped."""
+    """A run of one collection, kept in the cache so that a dataset of many parts goes on where it stopped.
+
+    ``depth`` 0 is that of the settings.
+    """
     cache = Cache(job.settings.cache)
     depth = depth or job.settings.depth
     key = digest([collection.fingerprint, ranker.describe(), depth])

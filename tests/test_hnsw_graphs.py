@@ -135,6 +135,20 @@ def test_duplicates_and_zero_vectors_are_searched_without_an_error(library):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_what_a_graph_cannot_reach_is_padding(library):
+    """Far clusters of duplicates under very few links: a query reaches a part of the documents only."""
+    docs = np.repeat(vectors(10, 4, seed=1) * 100, 50, axis=0)
+    graph = graphs.build(docs, None, Build(library, m=2, ef_construction=5))
+    found = graph.search(docs[::50], 200, 300).docs
+    reached = (found >= 0).sum(axis=1)
+    assert reached.min() < 200
+    for row, count in zip(found.tolist(), reached.tolist(), strict=True):
+        assert len(set(row[:count])) == count > 0
+        assert row[count:] == [-1] * (200 - count)
+    assert (docs[found[:, 0]] == docs[::50]).all()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_one_document(library):
     graph = graphs.build(vectors(1), None, Build(library))
     assert graph.search(vectors(2), 3, 5).docs.tolist() == [[0, -1, -1]] * 2

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from posbench import indexed, rankers, recipe
+from posbench import indexed, loaders, rankers, recipe
 from posbench.cli import main
 from posbench.errors import RecipeError, UsageError
 from posbench.hnsw import presets
@@ -190,6 +190,18 @@ def test_a_long_list_gives_the_run_of_exact_search(texts, tmp_path, library, ord
     found = ranker.rank(made)
     assert indexed.recall(found, exact, 50).tolist() == [1.0, 1.0]
     assert np.array_equal(found.scores, exact.scores)
+
+
+def test_real_documents_are_found_by_a_databases_parameters_in_any_order(shared, tmp_path):
+    (real,) = loaders.load(str(shared / "cranfield"))
+    exact = rankers.build(recipe.ranker("wordllama"), depth=10, cache=tmp_path, name="wordllama").rank(real)
+    shares = [
+        indexed.recall(build(f"hnsw:{index}", tmp_path).rank(real), exact, 10).mean()
+        for index in ("pgvector", "pgvector,order=random", "m=3,ef_construction=5,ef_search=10")
+    ]
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+    assert shares[2] + 0.1 < shares[0] <= 1
+    assert shares[0] > 0.95
 
 
 def test_no_more_results_than_the_list_and_the_documents(texts, tmp_path):

@@ -146,7 +146,8 @@ def _cagra(faiss: Any, vectors: Float32, how: Build) -> Any:
         raise UsageError(f"CAGRA with m {how.m} needs more than {2 * degree} vectors; found {len(vectors)}")
     config = faiss.GpuIndexCagraConfig()
     config.graph_degree, config.intermediate_graph_degree = degree, 2 * degree  # the ratio of faiss's defaults
-    built = faiss.GpuIndexCagra(faiss.StandardGpuResources(), vectors.shape[1], _metric(faiss, how), config)
+    resources = faiss.StandardGpuResources()
+    built = faiss.GpuIndexCagra(resources, vectors.shape[1], _metric(faiss, how), config)
     built.train(vectors)
     index = faiss.IndexHNSWCagra(vectors.shape[1], how.m, _metric(faiss, how))
     index.base_level_only = False  # upper levels are added on the CPU, so that a search starts as HNSW's does
