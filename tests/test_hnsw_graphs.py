@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from posbench.errors import DataError, MissingPartError, UsageError
-from posbench.hnsw import graphs
+from posbench.hnsw import by_faiss, by_hnswlib, graphs
 from posbench.hnsw.graphs import Build
 
 hnswlib = pytest.param(
@@ -142,10 +142,10 @@ def test_what_a_graph_cannot_reach_is_padding(library):
     found = graph.search(docs[::50], 200, 300).docs
     reached = (found >= 0).sum(axis=1)
     assert reached.min() < 200
-    for row, count in zip(found.tolist(), reached.tolist(), strict=True):
+    for query, row, count in zip(docs[::50], found.tolist(), reached.tolist(), strict=True):
         assert len(set(row[:count])) == count > 0
         assert row[count:] == [-1] * (200 - count)
-    assert (docs[found[:, 0]] == docs[::50]).all()
+        assert (np.diff(((docs[row[:count]] - query) ** 2).sum(axis=1)) >= 0).all()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -214,12 +214,20 @@ def test_which_builds_are_repeatable_is_said():
     assert "GPU" in graphs.not_repeatable(Build("cagra"), 1)
 
 
-def test_what_is_not_here_is_said():
+def test_what_is_not_here_is_said(monkeypatch):
     assert "faiss" in graphs.available()
     if "cagra" in graphs.available():
         pytest.skip("this machine has CAGRA")
-    with pytest.raises(MissingPartError, match=r"needs a GPU.*posbench\[faiss-gpu\]"):
-        graphs.build(vectors(), None, Build("cagra"))
+    for ask in (lambda: graphs.require("cagra"), lambda: graphs.build(vectors(), None, Build("cagra"))):
+        with pytest.raises(MissingPartError, match=r"needs a GPU.*posbench\[faiss-gpu\]"):
+            ask()
+    monkeypatch.setattr(by_hnswlib, "available", lambda: False)
+    monkeypatch.setattr(by_faiss, "available", lambda: False)
+    assert graphs.available() == []
+    with pytest.raises(MissingPartError, match=r"posbench\[hnsw\].*choose library faiss"):
+        graphs.build(vectors(), None, Build("hnswlib"))
+    with pytest.raises(MissingPartError, match=r"posbench\[faiss\]"):
+        graphs.build(vectors(), None, Build("faiss"))
 
 
 def test_cagra_where_there_is_a_gpu():

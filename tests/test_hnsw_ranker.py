@@ -10,7 +10,7 @@ import pytest
 
 from posbench import indexed, loaders, rankers, recipe
 from posbench.cli import main
-from posbench.errors import RecipeError, UsageError
+from posbench.errors import MissingPartError, RecipeError, UsageError
 from posbench.hnsw import presets
 from posbench.rankers import hnsw
 from posbench.recipe import HnswRecipe
@@ -157,6 +157,9 @@ def test_only_dense_rankers_with_one_vector_a_document_are_indexed(tmp_path):
         rankers.build(HnswRecipe(description="", ranker="bm25", preset="pgvector"), depth=10, cache=tmp_path, name="x")
     with pytest.raises(UsageError, match="best window have several: use window average"):
         build("hnsw:pgvector", tmp_path, window="max")
+    if "cagra" not in hnsw.graphs.available():
+        with pytest.raises(MissingPartError, match="needs a GPU"):
+            build("hnsw:pgvector,library=cagra", tmp_path)
     with pytest.raises(UsageError, match="m 1; expected 2"):
         build("hnsw:pgvector,m=1", tmp_path)
 

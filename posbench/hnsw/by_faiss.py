@@ -34,6 +34,16 @@ def gpu_available() -> bool:
     return available() and _has_cagra(_faiss())
 
 
+def require(library: str) -> None:
+    """Raises MissingPartError where faiss, or what "cagra" needs of it, is not here."""
+    faiss = _faiss()
+    if library == "cagra" and not _has_cagra(faiss):
+        raise MissingPartError(
+            "library cagra needs a GPU and a faiss that has GpuIndexCagra: pip install 'posbench[faiss-gpu]'; "
+            "without one choose library hnswlib or faiss"
+        )
+
+
 @dataclass(frozen=True)
 class FaissGraph:
     """A graph of faiss's. ``order`` int64[n]: the document that stands at each of its places."""
@@ -136,11 +146,7 @@ def _has_cagra(faiss: Any) -> bool:
 
 def _cagra(faiss: Any, vectors: Float32, how: Build) -> Any:
     """Builds on the GPU (faiss/gpu/GpuIndexCagra.h) and copies to an index that is searched on the CPU."""
-    if not _has_cagra(faiss):
-        raise MissingPartError(
-            "library cagra needs a GPU and a faiss that has GpuIndexCagra: pip install 'posbench[faiss-gpu]'; "
-            "without one choose library hnswlib or faiss"
-        )
+    require(how.library)
     degree = 2 * how.m
     if len(vectors) <= 2 * degree:
         raise UsageError(f"CAGRA with m {how.m} needs more than {2 * degree} vectors; found {len(vectors)}")

@@ -21,6 +21,14 @@ def available() -> bool:
     return find_spec("hnswlib") is not None
 
 
+def require() -> None:
+    """Raises MissingPartError where hnswlib is not installed."""
+    if not available():
+        raise MissingPartError(
+            "library hnswlib is not installed: pip install 'posbench[hnsw]' (compiles C++), or choose library faiss"
+        )
+
+
 @dataclass(frozen=True)
 class HnswlibGraph:
     """A graph of hnswlib's; its labels are document indices."""
@@ -94,10 +102,7 @@ def _seed(seed: int) -> int:
 
 
 def _index(how: Build, width: int) -> Any:
-    if not available():
-        raise MissingPartError(
-            "library hnswlib is not installed: pip install 'posbench[hnsw]' (compiles C++), or choose library faiss"
-        )
+    require()
     import hnswlib
 
     return hnswlib.Index(how.metric, width)

@@ -18,6 +18,7 @@ __all__ = [
     "build",
     "load",
     "not_repeatable",
+    "require",
     "versions",
 ]
 
@@ -33,6 +34,15 @@ def available() -> list[Library]:
     if by_faiss.gpu_available():
         found += ["cagra"]
     return found
+
+
+def require(library: Library) -> None:
+    """Refuses a library that is not here.
+
+    Raises:
+        MissingPartError: it, or a GPU that it needs, is not here.
+    """
+    by_hnswlib.require() if library == "hnswlib" else by_faiss.require(library)
 
 
 def versions(how: Build) -> dict[str, str]:

@@ -52,6 +52,7 @@ class HnswRanker:
         self._cache = Cache(cache)
         self._progress = progress
         self._library = _library(recipe.library)
+        graphs.require(self._library)
         self._parameters = _parameters(recipe)
         ef = self._parameters["ef_search"]
         self.ef_search = ef.at(depth) if isinstance(ef, ByDepth) else ef
