@@ -42,7 +42,10 @@ def require(library: Library) -> None:
     Raises:
         MissingPartError: it, or a GPU that it needs, is not here.
     """
-    by_hnswlib.require() if library == "hnswlib" else by_faiss.require(library)
+    if library == "hnswlib":
+        by_hnswlib.require()
+    else:
+        by_faiss.require(library)
 
 
 def versions(how: Build) -> dict[str, str]:
