@@ -125,24 +125,28 @@ class _Space:
         longest = 0.0
         for first in range(0, n, max(1, _BLOCK // width)):
             rows = slice(first, first + max(1, _BLOCK // width))
-            moved = (docs[rows] - self.mean).astype(np.float32)
-            squares = np.vecdot(moved.astype(np.float64), moved.astype(np.float64))
+            moved, squares = self._moved(docs[rows])
             longest = max(longest, float(squares.max()))
             if metric == "l2":
                 self.vectors[rows, :width] = moved
                 self.vectors[rows, width] = high = (-squares / 2).astype(np.float32)
                 self.vectors[rows, width + 1] = -squares / 2 - high
-        if longest > np.finfo(np.float32).max / 4:
-            raise DataError(
-                f"documents as far as {longest**0.5:.1e} from their mean; expected squares that fit float32"
-            )
         self.longest = longest**0.5
+
+    def _moved(self, vectors: Float32) -> tuple[Float32, Float64]:
+        """The vectors less the mean, float32[n, d], and their squared lengths."""
+        moved = (vectors - self.mean).astype(np.float32)
+        squares = np.vecdot(moved.astype(np.float64), moved.astype(np.float64))
+        if squares.max() > np.finfo(np.float32).max / 4:
+            length = float(squares.max()) ** 0.5
+            raise DataError(f"found a vector of length {length:.1e}; expected squares that fit float32: scale them")
+        return moved, squares
 
     def nearest(
         self, queries: Float32, k: int, own: Int64 | None, wide: int
     ) -> tuple[Int32, Float64, NDArray[np.bool_]]:
         """The best k of ``wide`` candidates, their k + 1 distances, and whether no other document can be nearer."""
-        moved = (queries - self.mean).astype(np.float32)
+        moved, squares = self._moved(queries)
         asked = moved
         if self.metric == "l2":
             asked = np.concatenate([moved, np.ones((len(queries), 2), np.float32)], axis=1)
@@ -156,23 +160,22 @@ class _Space:
             distances = np.pad(distances, ((0, 0), (0, 1)), constant_values=np.inf)
         sure = np.full(len(queries), wide == len(self.docs))
         if wide < len(self.docs):
-            sure = scores[:, -1] < self._floor(moved, distances[:, k])
+            sure = scores[:, -1] < self._floor(squares, distances[:, k])
         return near[:, :k], distances, sure
 
-    def _floor(self, moved: Float32, distance: Float64) -> Float64:
+    def _floor(self, squares: Float64, distance: Float64) -> Float64:
         """The least float32 score that a document as near as ``distance`` can have: float64[q].
 
         A float32 product of width d errs by at most d u sum |a_i b_i| with u = 2^-24 (Higham, Accuracy and Stability
         of Numerical Algorithms, section 3.1), which here is at most (|q| + |x|)^2 / 2; rounding the centred vectors
         moves the score by at most u (|q| + |x|)^2. A document that near has |x| <= |q| + distance.
         """
-        unit, width = 1.01 * 2.0**-24, moved.shape[1]
-        norms = np.linalg.norm(moved.astype(np.float64), axis=1)
+        unit, width, norms = 1.01 * 2.0**-24, self.docs.shape[1], np.sqrt(squares)
         tiny = float(np.finfo(np.float32).tiny)
         if self.metric == "ip":
             return np.asarray(-distance - width * unit * norms * self.longest - tiny)
         reach = norms + np.minimum(self.longest, norms + distance)
-        return np.asarray((norms**2 - distance**2) / 2 - (width / 2 + 4) * unit * reach**2 - tiny)
+        return np.asarray((squares - distance**2) / 2 - (width / 2 + 4) * unit * reach**2 - tiny)
 
 
 def pair_distances(queries: Float32, docs: Float32, near: Int32, metric: Metric) -> Float64:

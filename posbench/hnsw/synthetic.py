@@ -49,7 +49,7 @@ def tight_clusters(width: int = 128, number: int = 200, spread: float = 5.0) -> 
     return Plan(width, [width] * number, spread * max(0, width) ** 0.5)
 
 
-def mixture(width: int = 128, number: int = 20, spread: float = 0.5) -> Plan:
+def mixture(width: int = 128, number: int = 20, spread: float = 0.2) -> Plan:
     """As tight clusters, but overlapping: a set on which order should hardly matter."""
     return tight_clusters(width, number, spread)
 
