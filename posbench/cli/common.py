@@ -54,12 +54,12 @@ def load_options(args: argparse.Namespace) -> "LoadOptions":
     return LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Which ranker runs, and where."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
-        required=True,
+        required=required,
         metavar="NAME",
         help="a ranker recipe, a .toml, a model folder, a hub id or module:Class",
     )

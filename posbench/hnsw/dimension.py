@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from posbench import stats
-from posbench.correlation import interval
+from posbench.correlation import interval, spearman
 from posbench.errors import UsageError
 from posbench.hnsw.exact import neighbours
 from posbench.types import Float32, Float64, Int64, Progress, no_progress
@@ -110,7 +110,7 @@ def sampled(
     """
     _check(k, len(docs) - 1)
     if not 3 <= sample <= len(docs) or audit < 1:
-        raise UsageError(f"sample of {sample}, audit of {audit}; expected 3 to {len(docs)}, and 1 or more")
+        raise UsageError(f"sample of {sample}, {audit} audited; expected 3 to {len(docs)} documents, and 1 or more")
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(docs), sample, replace=False))
     tested = np.sort(rng.choice(len(docs), min(audit, len(docs)), replace=False))
@@ -148,10 +148,7 @@ def _error(rough: Float64, exact: Float64) -> Error:
     rough, exact = rough[both], exact[both]
     if len(rough) < 2:
         return Error(len(rough), np.nan, (np.nan, np.nan), np.nan)
-    from scipy.stats import spearmanr
-
-    constant = not (np.ptp(rough) and np.ptp(exact))
-    rho = np.nan if constant else float(spearmanr(rough, exact).statistic)
+    rho = float(spearman(rough, exact))
     return Error(len(rough), rho, interval(rho, len(rough)), float(np.median(np.abs(rough / exact - 1))))
 
 

@@ -44,7 +44,7 @@ def subspaces(
     return Plan(width, [round(m) for m in np.linspace(low, high, max(0, number)).tolist()], spread, unit)
 
 
-def tight_clusters(width: int = 128, number: int = 200, spread: float = 5.0) -> Plan:
+def tight_clusters(width: int = 128, number: int = 200, spread: float = 10.0) -> Plan:
     """``number`` clusters of full dimension, centred ``spread`` times their radius sqrt(width) from the origin."""
     return Plan(width, [width] * number, spread * max(0, width) ** 0.5)
 
