@@ -36,27 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Computes, writes and prints."""
-    from posbench.experiment import Settings
     from posbench.studies import dimension
 
     _check(args)
     for target in (args.to, args.queries_to):
         dimension.check_target(target)
-    settings = Settings(
-        seed=args.seed,
-        cache=args.cache,
-        devices=common.devices(args),
-        again=args.again,
-        remote_code=args.trust_remote_code,
-        options=common.load_options(args),
-        command=args.command,
-    )
     how = dimension.How(args.k, args.sample)
     with common.progress(args) as progress:
         if args.vectors:
-            found = dimension.of_vectors(args.vectors, args.queries, how, settings, progress)
+            found = dimension.of_vectors(args.vectors, args.queries, how, common.settings(args), progress)
         else:
-            found = dimension.of_model(args.dataset, args.model, how, settings, progress)
+            found = dimension.of_model(args.dataset, args.model, how, common.settings(args), progress)
     for table, target in ((found.documents, args.to), (found.queries, args.queries_to)):
         if target is not None:
             dimension.write(table, target)

@@ -20,6 +20,7 @@ K = 100
 SAMPLED_K = 20
 """Neighbours within a sample, at most: its k-th neighbour lies further out than that of all, and more would blur it."""
 AUDIT = 500
+_RESAMPLES = 1000
 _DISCARDED = 0.1  # the share of the largest ratios that two-NN leaves out of its fit, as Facco et al. do
 
 
@@ -167,7 +168,7 @@ def _mle(values: Float64, seed: int) -> Estimate:
     inverse = 1 / values[~np.isnan(values)]
     if len(inverse) < 2:
         return Estimate(np.nan, np.nan, np.nan, len(inverse))
-    low, high = stats.mean_intervals(inverse[:, None], np.arange(len(inverse)), seed=seed)
+    low, high = stats.mean_intervals(inverse[:, None], np.arange(len(inverse)), replicates=_RESAMPLES, seed=seed)
     return Estimate(float(1 / inverse.mean()), float(1 / high[0]), float(1 / low[0]), len(inverse))
 
 
@@ -175,7 +176,8 @@ def _two_nn(ratio: Float64, seed: int) -> Estimate:
     log = np.log(np.sort(ratio[~np.isnan(ratio)]))
     if len(log) < 2 or not log.any():
         return Estimate(np.nan, np.nan, np.nan, len(log))
-    drawn = [_slopes(log, weights) for weights in stats.resamples(np.arange(len(log)), seed=seed)]
+    resamples = stats.resamples(np.arange(len(log)), replicates=_RESAMPLES, seed=seed)
+    drawn = [_slopes(log, weights) for weights in resamples]
     low, high = stats.percentile_interval(np.concatenate(drawn)[:, None])
     value = _slopes(log, np.ones((1, len(log)), np.float32))
     return Estimate(float(value[0]), float(low[0]), float(high[0]), len(log))

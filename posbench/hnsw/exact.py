@@ -20,7 +20,8 @@ from posbench.types import Float32, Float64, Int32, Int64, Progress, no_progress
 _BATCH = 8192  # queries that meet the documents together
 _PAIRS = 1 << 21  # candidates of a batch, at most
 _BLOCK = 1 << 24  # numbers of the documents that are worked on at a time
-_ROWS = 64  # queries whose candidates one thread takes at a time
+_ROWS = 256  # queries whose candidates one thread takes at a time
+_CACHED = 1 << 17  # float64 numbers that a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,11 @@ class _Space:
         if self.metric == "l2":
             asked = np.concatenate([moved, np.ones((len(queries), 2), np.float32)], axis=1)
         near, scores = topk.propose(asked, self.vectors, wide)
+        near.sort(axis=1)  # by index, so that a stable sort by distance leaves ties in order
         distances = pair_distances(queries, self.docs, near, self.metric)
         if own is not None:
             distances[near == own[:, None]] = np.inf
-        order = np.lexsort((near, distances), axis=1)[:, : k + 1]
+        order = np.argsort(distances, axis=1, kind="stable")[:, : k + 1]
         near, distances = np.take_along_axis(near, order, 1), np.take_along_axis(distances, order, 1)
         if distances.shape[1] == k:
             distances = np.pad(distances, ((0, 0), (0, 1)), constant_values=np.inf)
@@ -184,18 +186,22 @@ def pair_distances(queries: Float32, docs: Float32, near: Int32, metric: Metric)
     It depends on nothing but the two vectors, so that equal pairs have equal distances.
     """
     distances = np.empty(near.shape)
+    k, width = near.shape[1], docs.shape[1]
+    group = max(1, min(_ROWS, _CACHED // max(1, k * width)))
 
     def block(first: int) -> None:
-        found = np.empty((near.shape[1], docs.shape[1]), docs.dtype)
+        found = np.empty((group, k, width), docs.dtype)
         exact = np.empty(found.shape)
-        for row in range(first, min(first + _ROWS, len(near))):
-            np.take(docs, near[row], axis=0, out=found, mode="clip")  # "raise" would copy
+        for begin in range(first, min(first + _ROWS, len(near)), group):
+            rows = slice(begin, min(begin + group, first + _ROWS, len(near)))
+            some, double = found[: rows.stop - begin], exact[: rows.stop - begin]
+            np.take(docs, near[rows], axis=0, out=some, mode="clip")  # "raise" would copy
             if metric == "l2":
-                np.subtract(found, queries[row], out=exact, dtype=np.float64)
-                distances[row] = np.sqrt(np.vecdot(exact, exact))
+                np.subtract(some, queries[rows, None], out=double, dtype=np.float64)
+                distances[rows] = np.sqrt(np.vecdot(double, double))
             else:
-                exact[:] = found
-                distances[row] = -np.vecdot(exact, queries[row].astype(np.float64))
+                double[:] = some
+                distances[rows] = -np.vecdot(double, queries[rows, None].astype(np.float64))
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(block, range(0, len(near), _ROWS)))
