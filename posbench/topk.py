@@ -58,7 +58,7 @@ def search(
     if not k or not len(queries):
         return Run(np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32))
     queries = np.ascontiguousarray(queries, np.float32)
-    near, scores = _propose(queries, docs, wide, devices, chunk, engine)
+    near, scores = propose(queries, docs, wide, devices, chunk, engine)
     count = _contenders(scores, k, queries, _longest(docs))
     near = near[:, : count.max()]
     ranked = Run.ranked(near, rescore(queries, docs, near), doc_order).top(k)
@@ -98,10 +98,19 @@ def _contenders(scores: Float32, k: int, queries: Float32, longest: float) -> In
     return np.asarray(np.count_nonzero(scores >= floor[:, None], axis=1))
 
 
-def _propose(
-    queries: Float32, docs: Float32, wide: int, devices: Sequence[str], chunk: int | None, engine: str
+def propose(
+    queries: Float32,
+    docs: Float32,
+    wide: int,
+    devices: Sequence[str] = ("cpu",),
+    chunk: int | None = None,
+    engine: str = "auto",
 ) -> tuple[Int32, Float32]:
-    """The ``wide`` best documents by float32 score, descending: int32[q, wide], float32[q, wide]."""
+    """The ``wide`` best documents by float32 inner product, descending: int32[q, wide], float32[q, wide].
+
+    Not exact: for callers that rescore what they find and know how far a float32 product can err; ``search`` does.
+    The arguments are those of ``search``; ``wide`` is at most D, and the queries are contiguous.
+    """
     if engine not in ("auto", "torch", "faiss"):
         raise UsageError(f"search engine {engine!r}; expected 'auto', 'torch' or 'faiss'")
     simple = chunk is None and tuple(devices) == ("cpu",)

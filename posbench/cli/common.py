@@ -13,6 +13,7 @@ from posbench.store import RESULTS, default_cache
 from posbench.types import Progress, no_progress
 
 if TYPE_CHECKING:
+    from posbench.experiment import Settings
     from posbench.loaders import LoadOptions
 
 DATASET = "posir-mini"
@@ -54,12 +55,12 @@ def load_options(args: argparse.Namespace) -> "LoadOptions":
     return LoadOptions(documents=args.documents, drop_faults=args.drop_faults, split=args.split)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Which ranker runs, and where."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
-        required=True,
+        required=required,
         metavar="NAME",
         help="a ranker recipe, a .toml, a model folder, a hub id or module:Class",
     )
@@ -71,6 +72,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
     group.add_argument("--again", action="store_true", help="compute a finished result anew")
+
+
+def settings(args: argparse.Namespace) -> "Settings":
+    """How to run, from the options that model, dataset and common options share."""
+    from posbench.experiment import Settings
+
+    return Settings(
+        seed=args.seed,
+        out=args.out,
+        cache=args.cache,
+        devices=devices(args),
+        again=args.again,
+        remote_code=args.trust_remote_code,
+        options=load_options(args),
+        command=args.command,
+    )
 
 
 def devices(args: argparse.Namespace) -> tuple[str, ...]:

@@ -47,25 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Computes and prints."""
-    from posbench.experiment import Settings
     from posbench.studies import saliency
     from posbench.studies.pairs import Selection
 
     _check(args)
     method = saliency.Method(args.method, args.steps, args.baseline, args.segments, args.max_tokens)
     selection = Selection(args.min_tokens, _range(args.evidence), args.whole, args.pairs)
-    settings = Settings(
-        seed=args.seed,
-        out=args.out,
-        cache=args.cache,
-        devices=common.devices(args),
-        again=args.again,
-        remote_code=args.trust_remote_code,
-        options=common.load_options(args),
-        command=args.command,
-    )
     with common.progress(args) as progress:
-        outcome = saliency.run(args.dataset, args.model, method, selection, settings, progress)
+        outcome = saliency.run(args.dataset, args.model, method, selection, common.settings(args), progress)
     if args.json:
         common.print_json(dict(outcome.summary))
     else:
