@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from posbench import topk
 from posbench.errors import DataError, UsageError
-from posbench.hnsw.vectors import Metric, check_vectors
+from posbench.hnsw.graph import Metric
+from posbench.hnsw.vectors import check_vectors
 from posbench.types import Float32, Float64, Int32, Int64, Progress, no_progress
 
 _BATCH = 8192  # queries that meet the documents together

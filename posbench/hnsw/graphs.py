@@ -1,6 +1,7 @@
 """HNSW graphs: built by hnswlib or faiss from vectors and their order of insertion, searched, saved and loaded."""
 
 from pathlib import Path
+from typing import get_args
 
 from posbench.errors import DataError, UsageError
 from posbench.hnsw import by_faiss, by_hnswlib
@@ -16,6 +17,7 @@ __all__ = [
     "Metric",
     "available",
     "build",
+    "chosen",
     "load",
     "not_repeatable",
     "require",
@@ -34,6 +36,21 @@ def available() -> list[Library]:
     if by_faiss.gpu_available():
         found += ["cagra"]
     return found
+
+
+def chosen(name: str) -> Library:
+    """The library of this name; "auto" is hnswlib where it is installed, else faiss row by row.
+
+    Raises:
+        UsageError: no library has that name.
+    """
+    if name == "auto":
+        return "hnswlib" if "hnswlib" in available() else "faiss"
+    known: tuple[Library, ...] = get_args(Library)
+    for library in known:
+        if name == library:
+            return library
+    raise UsageError(f"index library {name!r}; expected auto or one of {', '.join(known)}")
 
 
 def require(library: Library) -> None:

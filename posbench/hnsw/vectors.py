@@ -5,15 +5,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posbench.errors import DataError, UsageError, missing_extra
+from posbench.hnsw.graph import Metric
 from posbench.types import Float32, Int64
 
-Metric = Literal["l2", "ip"]
+_UNIT = 1e-3  # how far from 1 a length may be for a vector to count as one of length 1
+_ROWS = 8192  # vectors measured at a time
 _DISTANCES = ("euclidean", "angular")  # the attribute of an ann-benchmarks file
 
 
@@ -94,6 +96,16 @@ def check_vectors(vectors: Float32, what: str) -> None:
         wrong = np.flatnonzero(~np.isfinite(vectors[first : first + step]).all(axis=1))
         if len(wrong):
             raise DataError(f"{what}: row {first + wrong[0]} holds a number that is not finite; expected none")
+
+
+def metric_of(vectors: Float32) -> Metric:
+    """How an index should compare a model's vectors, which rank by inner product: "l2" where all have length 1.
+
+    The two then give one order, and the inner product is no metric.
+    """
+    blocks = (vectors[first : first + _ROWS] for first in range(0, len(vectors), _ROWS))
+    unit = all(bool((np.abs(np.linalg.norm(block, axis=1) - 1) < _UNIT).all()) for block in blocks)
+    return "l2" if unit else "ip"
 
 
 def normalised(vectors: Float32, what: str) -> Float32:

@@ -14,15 +14,14 @@ import numpy as np
 from posbench import topk
 from posbench.errors import UsageError
 from posbench.hnsw import graphs
-from posbench.hnsw.graphs import Build, Graph, Library, Metric
+from posbench.hnsw.graphs import Build, Graph, Metric
 from posbench.hnsw.presets import ByDepth, preset
+from posbench.hnsw.vectors import metric_of
 from posbench.rankers.dense import DenseRanker
 from posbench.recipe import HnswRecipe, digest
 from posbench.store import Cache, written
 from posbench.types import Collection, Float32, Int64, Progress, Run, no_progress, texts_hash
 
-_UNIT = 1e-3  # how far from 1 a length may be for a vector to count as one of length 1
-_ROWS = 8192  # vectors measured at a time
 _METRIC = {
     "l2": "Euclidean distance; all vectors have length 1, so its order is that of the inner product",
     "ip": "inner product, which is no metric: the graph may serve it worse than it would serve a distance",
@@ -51,7 +50,7 @@ class HnswRanker:
         self.weights = dense.weights
         self._cache = Cache(cache)
         self._progress = progress
-        self._library = _library(recipe.library)
+        self._library = graphs.chosen(recipe.library)
         graphs.require(self._library)
         self._parameters = _parameters(recipe)
         ef = self._parameters["ef_search"]
@@ -128,7 +127,7 @@ class HnswRanker:
 
     def _graph(self, collection: Collection, vectors: Float32) -> Graph:
         """The collection's graph: the last one, a stored one, or a new one, which is stored."""
-        how = self._build("l2" if _unit(vectors) else "ip")
+        how = self._build(metric_of(vectors))
         content = [self.dense.describe(), texts_hash(collection.docs), msgspec.to_builtins(how), graphs.versions(how)]
         key = digest([*content, self.recipe.order])
         if self._last is None or self._last[0] != key:
@@ -150,14 +149,6 @@ class HnswRanker:
         return np.random.default_rng(self.recipe.seed).permutation(n).astype(np.int64)
 
 
-def _library(name: str) -> Library:
-    """The library to build with: the one named, or hnswlib where it is installed, else faiss row by row."""
-    if name == "auto":
-        name = "hnswlib" if "hnswlib" in graphs.available() else "faiss"
-    library: Library = msgspec.convert(name, Library)
-    return library
-
-
 def _parameters(recipe: HnswRecipe) -> dict[str, Any]:
     """m, ef_construction and ef_search: the recipe's own, else those of its preset."""
     own = {name: getattr(recipe, name) for name in ("m", "ef_construction", "ef_search")}
@@ -165,9 +156,3 @@ def _parameters(recipe: HnswRecipe) -> dict[str, Any]:
         return own
     named = preset(recipe.preset)
     return {name: value or getattr(named, name) for name, value in own.items()}
-
-
-def _unit(vectors: Float32) -> bool:
-    """Whether all vectors have length 1, but for rounding."""
-    blocks = (vectors[first : first + _ROWS] for first in range(0, len(vectors), _ROWS))
-    return all(bool((np.abs(np.linalg.norm(block, axis=1) - 1) < _UNIT).all()) for block in blocks)
