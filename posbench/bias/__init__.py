@@ -1,7 +1,16 @@
 """Position bias: how a measure changes with the place of the evidence in its document and the document's length."""
 
 from posbench.bias.composed import composed_report
-from posbench.bias.placed import LENGTH_NAMES, LENGTHS, MIN_QUERIES, Placed, codes, placed, relative_position
+from posbench.bias.placed import (
+    LENGTH_NAMES,
+    LENGTHS,
+    MIN_QUERIES,
+    Placed,
+    codes,
+    known_places,
+    placed,
+    relative_position,
+)
 from posbench.bias.posir import POSITION_BINS, official
 from posbench.bias.report import analysis, position_report
 from posbench.bias.table import SCORE, read_table
@@ -15,6 +24,7 @@ __all__ = [
     "Placed",
     "analysis",
     "codes",
+    "known_places",
     "composed_report",
     "official",
     "placed",

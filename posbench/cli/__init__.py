@@ -13,6 +13,7 @@ COMMANDS = {
     "bias": "tell position bias from noise, in stored results or any table",
     "compose": "put the same evidence at chosen places of documents, for paired position curves",
     "score": "score a TREC run file against TREC qrels",
+    "hnsw": "what an index, its parameters and the order of insertion cost",
     "saliency": "show which parts of a document move its score",
     "lid": "show the intrinsic dimension of a model's vectors, or of vectors in a file",
     "list": "list the shipped datasets, rankers or measures",

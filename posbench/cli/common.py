@@ -64,6 +64,11 @@ def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="NAME",
         help="a ranker recipe, a .toml, a model folder, a hub id or module:Class",
     )
+    add_devices(group)
+
+
+def add_devices(group: "argparse._ActionsContainer") -> None:
+    """Where models run, and whether what is finished is computed again."""
     group.add_argument(
         "--device",
         default="",

@@ -45,10 +45,12 @@ class Key:
 class Arm:
     """All builds of one key: they differ in the seed of their levels, and in the shuffle where the order has one.
 
-    ``recall`` and ``ndcg`` float64[L, Q], the latter NaN without judgements; ``costs`` float64[L] by name.
+    ``recall`` and ``ndcg`` float64[L, Q], the latter NaN without judgements; ``costs`` float64[L] by name; ``first``
+    the row of the report at which the first build begins.
     """
 
     key: Key
+    first: int
     recall: Float64
     ndcg: Float64
     costs: Mapping[str, Float64]
@@ -148,7 +150,13 @@ def arms(report: Report) -> list[Arm]:
 def _arm(key: Key, slices: Sequence[slice], table: pa.Table, recall: Float64, ndcg: Float64) -> Arm:
     firsts = pa.array([part.start for part in slices])
     costs = {name: np.asarray(table[name].take(firsts).to_numpy(), np.float64) for name in COSTS}
-    return Arm(key, np.stack([recall[part] for part in slices]), np.stack([ndcg[part] for part in slices]), costs)
+    return Arm(
+        key,
+        slices[0].start,
+        np.stack([recall[part] for part in slices]),
+        np.stack([ndcg[part] for part in slices]),
+        costs,
+    )
 
 
 def _codes(column: pa.ChunkedArray) -> Any:
@@ -157,16 +165,11 @@ def _codes(column: pa.ChunkedArray) -> Any:
     return column.to_numpy()
 
 
-def queries_of(report: Report, key: Key) -> pa.Table:
-    """The rows of the first build of a key: what is known of its queries."""
-    table, first = report.queries, None
-    for name in _KEYS:
-        same = pa.compute.equal(table[name].cast(pa.string()), str(getattr(key, name)))
-        first = same if first is None else pa.compute.and_(first, same)
-    mine = table.filter(first)
-    return mine.filter(pa.compute.equal(mine["level_seed"], mine["level_seed"][0]))
+def queries_of(report: Report, arm: Arm) -> pa.Table:
+    """The rows of an arm's first build: what is known of its queries."""
+    return report.queries.slice(arm.first, arm.recall.shape[1])
 
 
 def exact_values(table: pa.Table, k: int) -> Float64:
-    """nDCG by exact search of the queries of a table: float64[Q]."""
+    """The nDCG by exact search of the queries of a table: float64[Q]."""
     return np.asarray(table[_exact(k)].to_numpy(), np.float64)
