@@ -1,4 +1,4 @@
-"""List the shipped datasets, rankers, measures or index presets."""
+"""List the shipped datasets, rankers, measures, index presets or grids of `posbench hnsw`."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from posbench.cli import common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench list``."""
-    parser.add_argument("what", choices=("datasets", "rankers", "measures", "presets"))
+    parser.add_argument("what", choices=("datasets", "rankers", "measures", "presets", "grids"))
     common.add_common(parser)
 
 
@@ -19,6 +19,8 @@ def run(args: argparse.Namespace) -> int:
         rows = {name: text for name, text in _MEASURES.items()}
     elif args.what == "presets":
         rows = _presets()
+    elif args.what == "grids":
+        rows = _grids()
     elif args.what == "datasets":
         rows = {name: recipe.dataset(name).description for name in recipe.names("datasets")}
     else:
@@ -40,6 +42,13 @@ def _presets() -> dict[str, str]:
         name: f"M {one.m}, efConstruction {one.ef_construction}, efSearch {one.ef_search_text}; {one.source}"
         for name, one in presets().items()
     }
+
+
+def _grids() -> dict[str, str]:
+    """What each shipped grid of ``posbench hnsw`` is."""
+    from posbench.studies.hnsw import grid
+
+    return {name: grid.read(name)[1].description for name in grid.names()}
 
 
 _MEASURES = {
