@@ -102,7 +102,8 @@ def _embedded(
         docs, asked = np.ascontiguousarray(docs, np.float32), np.ascontiguousarray(asked, np.float32)
         labels = next((collection.doc_labels[key] for key in _LABELS if key in collection.doc_labels), None)
         found = VectorSet(collection.name, docs, asked, metric_of(docs), _codes(labels)).check()
-        whole = f"{name} on {vectors.name or collection.name}"
+        where = vectors.name if vectors.name and len(collections) == 1 else collection.name
+        whole = f"{name} on {where}"
         yield Subject(whole, name, settings.seed, found, collection, manifest.weights(ranker), vectors.null)
 
 
