@@ -60,15 +60,15 @@ def _recall(one: _Row, index: tuple[str, int, int], k: int) -> Table:
     """Recall of shuffled documents by ef, and each order's difference from it in points."""
     arms, effects = _of(one["arms"], index), _of(one["effects"], index)
     efs = list(dict.fromkeys(arm["ef_search"] for arm in arms))
-    table = plain_table(f"recall@{k}, {index[0]} M {index[1]} efC {index[2]}", *(f"ef {ef}" for ef in efs))
+    table = plain_table(f"recall@{k}, {index[0]} M{index[1]} efC{index[2]}", *(f"ef {ef}" for ef in efs))
     random = {arm["ef_search"]: arm for arm in arms if arm["order"] == BASELINE}
-    table.add_row(f"{BASELINE} ({random[efs[0]]['builds']} builds)", *(_mean(random[ef]["recall"]) for ef in efs))
-    table.add_row("  5% of queries below", *(f"{random[ef]['tail']['value']:.3f}" for ef in efs), style="dim")
+    table.add_row(f"{BASELINE} ({random[efs[0]]['builds']} builds)", *(_within(random[ef]["recall"], 3) for ef in efs))
+    table.add_row("  5% of queries below", *(_within(random[ef]["tail"], 3) for ef in efs), style="dim")
     for order in dict.fromkeys(effect["order"] for effect in effects):
         mine = {effect["ef_search"]: effect for effect in effects if effect["order"] == order}
         table.add_row(f"{order}, points", *(_points(mine[ef]["recall"]) for ef in efs))
         table.add_row("  p (Holm)", *(probability(mine[ef]["recall"]["p_holm"]) for ef in efs), style="dim")
-        table.add_row("  5% of queries, points", *(_points(mine[ef]["tail"]) for ef in efs), style="dim")
+        table.add_row("  of the lowest 5%", *(_points(mine[ef]["tail"]) for ef in efs), style="dim")
     return table
 
 
@@ -77,37 +77,33 @@ def _costs(one: _Row, index: tuple[str, int, int]) -> Table:
     arms = _of(one["arms"], index)
     last = max(arm["ef_search"] for arm in arms)
     judged = "ndcg" in arms[0]
-    columns = ["queries/s", "distances", "build s", "MiB", "self-probe misses"]
+    columns = ["ms/query", "distances", "build s", "MiB", "probe missed"]
     table = plain_table(f"at ef {last}", *columns, *(["nDCG", "loss"] if judged else []))
     for arm in arms:
         if arm["ef_search"] != last:
             continue
         distances = arm["computations"]["value"]
         cells = [
-            f"{1000 / arm['milliseconds']['value']:,.0f}",
-            "-" if distances is None or distances != distances else f"{distances:,.0f}",
-            f"{arm['build_seconds']['value']:.2f}",
+            _within(arm["milliseconds"], 3),
+            "-" if distances is None or distances != distances else _within(arm["computations"], 0),
+            _within(arm["build_seconds"], 2),
             f"{arm['bytes'] / 2**20:.1f}",
-            f"{arm['missed']['value']:.2%} of {arm['probed']:,}" if arm["probed"] else "-",
+            f"{arm['missed']['value'] * arm['probed']:,.0f} of {arm['probed']:,}" if arm["probed"] else "-",
         ]
         if judged:
-            cells += [f"{arm['ndcg']['value']:.4f}", _bounds(arm["ndcg_loss"], 4)]
+            cells += [_within(arm["ndcg"], 4), _within(arm["ndcg_loss"], 4)]
         table.add_row(arm["order"], *cells)
     return table
 
 
-def _mean(estimate: _Row) -> str:
-    return _bounds(estimate, 3)
-
-
-def _bounds(estimate: _Row, places: int) -> str:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    return f"{value + 0.0:.{places}f} ({low:.{places}f}..{high:.{places}f})"
+def _within(estimate: _Row, places: int, scale: float = 1.0, sign: str = "") -> str:
+    """A value and half of its interval, which is as wide on both sides."""
+    value, half = scale * estimate["value"], scale * (estimate["high"] - estimate["value"])
+    return f"{round(value, places) + 0.0:{sign}.{places}f} ±{half:.{places}f}"
 
 
 def _points(estimate: _Row) -> str:
-    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
-    return f"{round(value, 1) + 0.0:+.1f} ({round(low, 1) + 0.0:+.1f}..{round(high, 1) + 0.0:+.1f})"
+    return _within(estimate, 1, 100.0, "+")
 
 
 def _lid(one: _Row) -> list[str]:

@@ -51,11 +51,7 @@ def _shuffling(one: Mapping[str, Any]) -> list[str]:
         mine = [effect for effect in effects if effect["order"] == order]
         real = [effect for effect in mine if effect["recall"]["p_holm"] <= 0.05]
         if not real:
-            most = max(mine, key=lambda effect: abs(float(effect["recall"]["value"])))
-            found.append(
-                f"order {order}: no difference from a shuffle that can be told from none; the largest seen is "
-                f"{points(most['recall'])} at {index_name(most)}"
-            )
+            found.append(f"order {order}: {_undecided(mine, len(effects))}")
             continue
         worst = min(real, key=lambda effect: float(effect["recall"]["value"]))
         best = max(real, key=lambda effect: float(effect["recall"]["value"]))
@@ -67,6 +63,16 @@ def _shuffling(one: Mapping[str, Any]) -> list[str]:
         else:
             found.append(f"order {order}: better than a shuffle by {points(best['recall'])} at {index_name(best)}")
     return found
+
+
+def _undecided(mine: Sequence[Mapping[str, Any]], tests: int) -> str:
+    """What an order may change whose differences are not told from chance."""
+    apart = [effect for effect in mine if effect["recall"]["low"] > 0 or effect["recall"]["high"] < 0]
+    most = max(apart or mine, key=lambda effect: abs(float(effect["recall"]["value"])))
+    seen = f"{points(most['recall'])} at {index_name(most)}"
+    if apart:
+        return f"undecided: {seen}, which the correction for {tests} comparisons does not tell from chance"
+    return f"no difference from a shuffle that can be told from none; the largest seen is {seen}"
 
 
 def _mended(worst: Mapping[str, Any], mine: Sequence[Mapping[str, Any]]) -> str:
