@@ -1,6 +1,8 @@
 """Dense ranking with real weights from packages, and the machinery around them with a small encoder of our own."""
 
 import dataclasses
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -352,3 +354,13 @@ def test_unknown_rankers(name, tmp_path):
 def test_the_nearest_names_are_offered():
     with pytest.raises(RecipeError, match=r"did you mean .*e5"):
         rankers.resolve("e55")
+
+
+def test_a_model_package_does_not_make_other_libraries_log():
+    pytest.importorskip("wordllama")
+    code = (
+        "import logging; from posbench.rankers.encoders import WordLlamaEncoder; from posbench.recipe import Encode; "
+        "WordLlamaEncoder(Encode(max_tokens=0)); root = logging.getLogger(); print(root.handlers, root.level)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "30"]

@@ -138,7 +138,7 @@ def test_the_name_says_what_is_not_as_usual(index, name):
         ("hnsw:pgvector,m=-3", "0 or more"),
         ("hnsw:pgvector,depth=3", "the keys are preset, library, m"),
         ("hnsw:pgvector,m=2,m=3", "gives m twice"),
-        ("hnsw:pgvector,library=annoy", "Invalid enum value 'annoy'"),
+        ("hnsw:pgvector,library=annoy", "invalid enum value 'annoy'"),
         ("hnsw:pgvektor", "did you mean pgvector"),
     ],
 )

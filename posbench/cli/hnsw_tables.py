@@ -15,7 +15,8 @@ _Row = Mapping[str, Any]
 def print_study(summary: Mapping[str, Any], fresh: bool) -> None:
     """Every set with its tables and sentences, the models' ranks, and what repeats."""
     console = terminal()
-    console.print(f"[bold]{summary['grid']}[/bold]", summary["description"], style=None)
+    about = f": {summary['description']}" if summary["description"] else ""
+    console.print(f"[bold]{summary['grid']}[/bold]{about}")
     for one in summary["sets"]:
         console.print()
         console.print(_head(one), markup=False, soft_wrap=True)

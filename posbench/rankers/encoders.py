@@ -1,5 +1,6 @@
 """Text to vectors, one class a kind of weights. An encoder embeds one batch; batching and caching are dense.py's."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -82,9 +83,9 @@ class SentenceTransformerEncoder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
+        from transformers.utils import logging as notices
 
-        quiet: Any = logging
+        quiet: Any = notices
         quiet.set_verbosity_error()
         quiet.disable_progress_bar()
         cuda = device.startswith("cuda")
@@ -174,10 +175,15 @@ class WordLlamaEncoder:
     """WordLlama's static token vectors, averaged: no position information and no window."""
 
     def __init__(self, encode: Encode) -> None:
+        root = logging.getLogger()
+        before, level = root.handlers[:], root.level
         try:
             import wordllama
         except ImportError as error:
             raise missing_extra("the wordllama ranker", "offline") from error
+        finally:  # the package makes every library log to standard error as it is imported
+            root.handlers[:] = before
+            root.setLevel(level)
         try:
             # The package looks for its own tokenizer in the wrong folder unless it is named as the cache.
             folder = Path(wordllama.__file__).parent

@@ -37,7 +37,9 @@ def indexed(name: str, recipe: RankerRecipe, index: str) -> tuple[str, RankerRec
     try:
         found = msgspec.convert(fields, HnswRecipe, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"--index {index}: {str(error).replace(' - at `$.', ' (').replace('`', ')')}") from error
+        message, _, key = str(error).partition(" - at `$.")
+        where = f"{key.strip('`')}: " if key else ""
+        raise UsageError(f"--index {index}: {where}{message[:1].lower()}{message[1:]}") from error
     return f"{name}+{_name(found)}", msgspec.structs.replace(found, ranker=recipe)
 
 

@@ -38,7 +38,10 @@ def _cheapest(arms: Sequence[Mapping[str, Any]], target: float, k: int) -> str:
     )
     if "ndcg_loss" in chosen:
         loss = chosen["ndcg_loss"]
-        text += f"; nDCG@{k} {chosen['ndcg']['value']:.4f}, {loss['value']:.4f} ({between(loss, 4)}) below exact search"
+        text += (
+            f"; nDCG@{k} {chosen['ndcg']['value']:.4f} against {chosen['ndcg_exact']:.4f} by exact search, a loss of "
+        )
+        text += f"{loss['value'] + 0.0:.4f} ({between(loss, 4)})"
     return text
 
 
