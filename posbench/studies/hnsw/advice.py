@@ -33,12 +33,13 @@ def _cheapest(arms: Sequence[Mapping[str, Any]], target: float, k: int) -> str:
     text = (
         f"cheapest tried with a recall@{k} of {target:.3g} or more, documents shuffled: {index_name(chosen)}, "
         f"recall {chosen['recall']['value']:.3f} ({between(chosen['recall'])}), "
-        f"{chosen['milliseconds']['value']:.3g} ms a query in one thread, {chosen['build_seconds']['value']:.3g} s to "
-        f"build, {chosen['bytes'] / 2**20:.1f} MiB"
+        f"{_cost(chosen['milliseconds'])} ms a query in one thread, {_cost(chosen['build_seconds'])} s to build, "
+        f"{chosen['bytes'] / 2**20:.1f} MiB"
     )
     if "ndcg_loss" in chosen:
         loss = chosen["ndcg_loss"]
-        text += f"; nDCG@{k} {chosen['ndcg']['value']:.4f}, {loss['value']:.4f} ({between(loss, 4)}) below exact search"
+        text += f"; nDCG@{k} {chosen['ndcg']['value']:.4f} ({between(chosen['ndcg'], 4)}), {loss['value']:.4f} "
+        text += f"({between(loss, 4)}) below exact search"
     return text
 
 
@@ -86,6 +87,12 @@ def index_name(row: Mapping[str, Any]) -> str:
 def between(estimate: Mapping[str, Any], places: int = 3) -> str:
     """An interval."""
     return f"{estimate['low']:.{places}f} to {estimate['high']:.{places}f}"
+
+
+def _cost(estimate: Mapping[str, Any]) -> str:
+    """A cost with its interval, three figures each."""
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 def points(estimate: Mapping[str, Any]) -> str:
