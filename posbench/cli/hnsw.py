@@ -1,7 +1,7 @@
 """What an HNSW index, its parameters and the order of insertion cost: a grid of builds against exact search."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("builds")
     how.add_argument("--orders", default="", metavar="LIST", help="of insertion, by name, or file:PATH (random,given)")
     how.add_argument("--preset", default="", metavar="NAME", help="of the index; `posbench list presets`")
-    how.add_argument("--library", default="auto", metavar="LIST", help="hnswlib, faiss, faiss-once, cagra (auto)")
-    how.add_argument("--m", default="16", metavar="LIST", help="links of a node (16)")
-    how.add_argument("--ef-construction", default="128", metavar="LIST", help="candidates of an insertion (128)")
+    how.add_argument("--library", default="", metavar="LIST", help="hnswlib, faiss, faiss-once, cagra (auto)")
+    how.add_argument("--m", default="", metavar="LIST", help="links of a node (16)")
+    how.add_argument("--ef-construction", default="", metavar="LIST", help="candidates of an insertion (128)")
     how.add_argument("--ef-search", default="", metavar="LIST", help="candidates of a search (10,32,64,128)")
     how.add_argument("--level-seeds", type=int, default=0, metavar="N", help="builds of each cell (5)")
     how.add_argument("--data-seeds", type=int, default=0, metavar="N", help="sets made of each synthetic kind (3)")
@@ -67,57 +67,61 @@ def _grid(args: argparse.Namespace) -> "tuple[str, Grid]":
     if sum(ways) != 1:
         known = ", ".join(grids.names())
         raise UsageError(f"found {sum(ways)} of --grid, --model and --vectors; expected one (grids: {known})")
+    index = _index(args)
     if args.grid:
         name, grid = grids.read(args.grid)
-        return name, _changed(args, grid)
+        others = (grids.Index(**index),) if args.preset else [_replaced(one, index) for one in grid.index]
+        return name, _changed(args, _replaced(grid, {"index": tuple(dict.fromkeys(others))}))
+    if not args.preset:
+        index = {"m": (16,), "ef_construction": (128,), "ef_search": (10, 32, 64, 128)} | index
     if args.model:
         vectors = grids.Vectors(models=tuple(args.model), dataset=args.dataset)
-        name = args.dataset
+        name = Path(args.dataset).stem if Path(args.dataset).exists() else args.dataset
     else:
         vectors, name = grids.Vectors(file=str(args.vectors)), args.vectors.stem
-    return name, _changed(args, grids.Grid(vectors=(vectors,), index=(_index(args),)))
+    return name, _changed(args, grids.Grid(vectors=(vectors,), index=(grids.Index(**index),)))
 
 
-def _index(args: argparse.Namespace) -> Any:
-    from posbench.studies.hnsw.grid import Index
-
-    library = tuple(args.library.split(","))
+def _index(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of the index."""
+    lists = {"m": args.m, "ef_construction": args.ef_construction, "ef_search": args.ef_search}
+    found: dict[str, Any] = {key: _whole(f"--{key.replace('_', '-')}", text) for key, text in lists.items() if text}
+    if args.library:
+        found["library"] = tuple(args.library.split(","))
     if args.preset:
-        return Index(preset=args.preset, library=library, ef_search=_whole("--ef-search", args.ef_search))
-    return Index(
-        library=library,
-        m=_whole("--m", args.m),
-        ef_construction=_whole("--ef-construction", args.ef_construction),
-        ef_search=_whole("--ef-search", args.ef_search or "10,32,64,128"),
-    )
+        found["preset"] = args.preset
+    return found
 
 
 def _changed(args: argparse.Namespace, grid: "Grid") -> "Grid":
     """The grid with what the options say of orders, seeds, depth and probe."""
-    import msgspec
-
-    from posbench.errors import UsageError
-
     given = {"level_seeds": args.level_seeds, "data_seeds": args.data_seeds, "k": args.k}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value}
     if args.probe >= 0:
         changes["probe"] = args.probe
     if args.orders:
         changes["orders"] = tuple(args.orders.split(","))
-    try:
-        changed = msgspec.structs.replace(grid, **changes)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if not args.orders:
-        return changed
-    own = tuple(msgspec.structs.replace(vectors, orders=()) for vectors in changed.vectors)
-    return msgspec.structs.replace(changed, vectors=own)
+        changes["vectors"] = tuple(_replaced(vectors, {"orders": ()}) for vectors in grid.vectors)
+    changed: Grid = _replaced(grid, changes)
+    return changed
 
 
-def _whole(option: str, text: str, of: Callable[[str], int] = int) -> tuple[int, ...]:
+def _replaced(part: Any, changes: Mapping[str, Any]) -> Any:
+    """Part of a grid with other values, which are checked as a file's are."""
+    import msgspec
+
     from posbench.errors import UsageError
 
     try:
-        return tuple(of(part) for part in text.split(",") if part)
+        return msgspec.structs.replace(part, **changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _whole(option: str, text: str) -> tuple[int, ...]:
+    from posbench.errors import UsageError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"{option} {text}; expected whole numbers with commas between") from error

@@ -1,13 +1,15 @@
 """What ``posbench hnsw`` says of a study."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from posbench.cli.tables import plain_table, probability, terminal
 from posbench.studies.hnsw.advice import index_name
-from posbench.studies.hnsw.grid import BASELINE
+from posbench.studies.hnsw.grid import BASELINE, FILE
 
 _Row = Mapping[str, Any]
 
@@ -15,14 +17,12 @@ _Row = Mapping[str, Any]
 def print_study(summary: Mapping[str, Any], fresh: bool) -> None:
     """Every set with its tables and sentences, the models' ranks, and what repeats."""
     console = terminal()
-    about = f": {summary['description']}" if summary["description"] else ""
-    console.print(f"[bold]{summary['grid']}[/bold]{about}")
+    console.print(f"{summary['grid']}  {summary['description']}".rstrip(), markup=False, style="bold", soft_wrap=True)
     for one in summary["sets"]:
         console.print()
         console.print(_head(one), markup=False, soft_wrap=True)
-        for index in dict.fromkeys((arm["library"], arm["m"], arm["ef_construction"]) for arm in one["arms"]):
-            console.print(_recall(one, index, summary["k"]))
-            console.print(_costs(one, index))
+        for table in _tables(one, summary["k"]):
+            console.print(table)
         for sentence in (*one["advice"], *_lid(one), *_position(one)):
             console.print(f"- {sentence}", markup=False, soft_wrap=True)
     if summary["shifts"]:
@@ -32,9 +32,17 @@ def print_study(summary: Mapping[str, Any], fresh: bool) -> None:
             console.print(f"- {sentence}", markup=False, soft_wrap=True)
     console.print()
     for sentence in _notes(summary):
-        console.print(sentence, style="dim", soft_wrap=True)
+        console.print(sentence, markup=False, style="dim", soft_wrap=True)
     state = "" if fresh else " (computed before; --again computes it anew)"
     console.print(f"result: {summary['result']}{state}", markup=False, soft_wrap=True)
+
+
+def _tables(one: _Row, k: int) -> list[Table]:
+    """Those of a set, index by index, but for those without rows."""
+    found = []
+    for index in dict.fromkeys((arm["library"], arm["m"], arm["ef_construction"]) for arm in one["arms"]):
+        found += [_recall(one, index, k), _costs(one, index), _judged(one, index, k)]
+    return [table for table in found if table.row_count]
 
 
 def _head(one: _Row) -> str:
@@ -43,8 +51,8 @@ def _head(one: _Row) -> str:
     text += f", {seeds} sets made" if seeds > 1 else ""
     text += " (no order should matter)" if one["null"] else ""
     text += f"; {one['metric']}" if one["metric"] == "ip" else ""
-    ways = [f"{value['value']:.1f} by {way}" for way, value in one["dimension"].items() if value["value"] is not None]
-    text += f"; intrinsic dimension {', '.join(ways)}"
+    ways = [f"{_bounds(found, 1)} by {way}" for way, found in one["dimension"].items() if found["value"] is not None]
+    text += f"; intrinsic dimension {', '.join(ways) or 'undefined'}"
     lid = one["lid"]
     if lid["median"] is not None:
         text += f"; LID {lid['p5']:.1f} / {lid['median']:.1f} / {lid['p95']:.1f} (5%, median, 95%)"
@@ -58,53 +66,73 @@ def _of(rows: Sequence[_Row], index: tuple[str, int, int]) -> list[_Row]:
 
 
 def _recall(one: _Row, index: tuple[str, int, int], k: int) -> Table:
-    """Recall of shuffled documents by ef, and each order's difference from it in points."""
-    arms, effects = _of(one["arms"], index), _of(one["effects"], index)
-    efs = list(dict.fromkeys(arm["ef_search"] for arm in arms))
-    table = plain_table(f"recall@{k}, {index[0]} M{index[1]} efC{index[2]}", *(f"ef {ef}" for ef in efs))
-    random = {arm["ef_search"]: arm for arm in arms if arm["order"] == BASELINE}
-    table.add_row(f"{BASELINE} ({random[efs[0]]['builds']} builds)", *(_within(random[ef]["recall"], 3) for ef in efs))
-    table.add_row("  5% of queries below", *(_within(random[ef]["tail"], 3) for ef in efs), style="dim")
+    """Recall of shuffled documents by ef, and below it each order's difference from it in points."""
+    title = f"recall@{k}, {index[0]} M {index[1]} efC {index[2]}"
+    table = plain_table(title, "ef", "recall, points", "p (Holm)", "5% of queries below")
+    for arm in _of(one["arms"], index):
+        if arm["order"] == BASELINE:
+            name = f"{BASELINE} ({arm['builds']} builds)"
+            _add(table, name, arm, _bounds(arm["recall"], 3), "", _bounds(arm["tail"], 3))
+    effects = _of(one["effects"], index)
     for order in dict.fromkeys(effect["order"] for effect in effects):
-        mine = {effect["ef_search"]: effect for effect in effects if effect["order"] == order}
-        table.add_row(f"{order}, points", *(_points(mine[ef]["recall"]) for ef in efs))
-        table.add_row("  p (Holm)", *(probability(mine[ef]["recall"]["p_holm"]) for ef in efs), style="dim")
-        table.add_row("  of the lowest 5%", *(_points(mine[ef]["tail"]) for ef in efs), style="dim")
+        for effect in effects:
+            if effect["order"] == order:
+                p = probability(effect["recall"]["p_holm"])
+                _add(table, _order(order), effect, _points(effect["recall"]), p, _points(effect["tail"]))
     return table
 
 
 def _costs(one: _Row, index: tuple[str, int, int]) -> Table:
-    """What each order costs at the largest ef, nDCG where there are judgements."""
+    """What each order costs at the largest ef."""
     arms = _of(one["arms"], index)
     last = max(arm["ef_search"] for arm in arms)
-    judged = "ndcg" in arms[0]
-    columns = ["ms/query", "distances", "build s", "MiB", "probe missed"]
-    table = plain_table(f"at ef {last}", *columns, *(["nDCG", "loss"] if judged else []))
+    table = plain_table("costs", "ef", "ms a query", "distances", "build s", "MiB", "self-probe misses")
     for arm in arms:
-        if arm["ef_search"] != last:
-            continue
-        distances = arm["computations"]["value"]
-        cells = [
-            _within(arm["milliseconds"], 3),
-            "-" if distances is None or distances != distances else _within(arm["computations"], 0),
-            _within(arm["build_seconds"], 2),
-            f"{arm['bytes'] / 2**20:.1f}",
-            f"{arm['missed']['value'] * arm['probed']:,.0f} of {arm['probed']:,}" if arm["probed"] else "-",
-        ]
-        if judged:
-            cells += [_within(arm["ndcg"], 4), _within(arm["ndcg_loss"], 4)]
-        table.add_row(arm["order"], *cells)
+        if arm["ef_search"] == last:
+            missed = f"{_give(arm['missed'], '.2%')} of {arm['probed']:,}" if arm["probed"] else "-"
+            times = _give(arm["milliseconds"], ".4f"), _give(arm["computations"], ",.0f"), _give(arm["build_seconds"])
+            _add(table, _order(arm["order"]), arm, *times, f"{arm['bytes'] / 2**20:.1f}", missed)
     return table
 
 
-def _within(estimate: _Row, places: int, scale: float = 1.0, sign: str = "") -> str:
-    """A value and half of its interval, which is as wide on both sides."""
-    value, half = scale * estimate["value"], scale * (estimate["high"] - estimate["value"])
-    return f"{round(value, places) + 0.0:{sign}.{places}f} ±{half:.{places}f}"
+def _judged(one: _Row, index: tuple[str, int, int], k: int) -> Table:
+    """What is left of nDCG; no rows without judgements."""
+    table = plain_table(f"nDCG@{k}", "ef", "by index", "by exact search", "loss")
+    arms = [arm for arm in _of(one["arms"], index) if "ndcg" in arm]
+    for order in dict.fromkeys(arm["order"] for arm in arms):
+        for arm in arms:
+            if arm["order"] == order:
+                exact = f"{arm['ndcg_exact']:.4f}"
+                _add(table, _order(order), arm, _bounds(arm["ndcg"], 4), exact, _bounds(arm["ndcg_loss"], 4))
+    return table
+
+
+def _add(table: Table, name: str, row: _Row, *cells: str) -> None:
+    """A row of one ef; the name is not said again."""
+    names = list(table.columns[0].cells)
+    said = next((cell for cell in reversed(names) if cell), "")
+    table.add_row("" if escape(name) == said else escape(name), str(row["ef_search"]), *cells)
+
+
+def _order(order: str) -> str:
+    """An order's name; of a user's file, without its folder."""
+    return f"{FILE}{Path(order.removeprefix(FILE)).name}" if order.startswith(FILE) else order
+
+
+def _give(estimate: _Row, form: str = ".2f") -> str:
+    """A figure and half its interval."""
+    value = estimate["value"]
+    return "-" if value != value else f"{value:{form}} ±{estimate['high'] - value:{form}}"
+
+
+def _bounds(estimate: _Row, places: int) -> str:
+    value, low, high = (round(estimate[name], places) + 0.0 for name in ("value", "low", "high"))  # no "-0.0"
+    return f"{value:.{places}f} ({low:.{places}f}..{high:.{places}f})"
 
 
 def _points(estimate: _Row) -> str:
-    return _within(estimate, 1, 100.0, "+")
+    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
+    return f"{round(value, 1) + 0.0:+.1f} ({round(low, 1) + 0.0:+.1f}..{round(high, 1) + 0.0:+.1f})"
 
 
 def _lid(one: _Row) -> list[str]:
@@ -135,15 +163,16 @@ def _position(one: _Row) -> list[str]:
 
 def _ranks(shifts: Sequence[_Row], k: int) -> Table:
     """The models' ranks under exact search and under each index and order."""
-    table = plain_table(f"models by nDCG@{k}", "order", "ranking (best first)", "shift")
+    table = plain_table(f"models by nDCG@{k}", "order", "shift", "ranking (best first)")
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for dataset in dict.fromkeys(row["dataset"] for row in shifts):
         mine = [row for row in shifts if row["dataset"] == dataset]
         exact = " > ".join(f"{model['ranker']} {model['exact']:.4f}" for model in mine[0]["models"])
-        table.add_row(f"{dataset}, exact search", "", exact, "")
+        table.add_row(escape(f"{dataset}, exact search"), "", "", exact)
         for row in mine:
             models = sorted(row["models"], key=lambda model: model["index_rank"])
             ranking = " > ".join(f"{model['ranker']} {model['index']:.4f}" for model in models)
-            table.add_row(f"  {_short(row)}", row["order"], ranking, str(row["largest"]))
+            table.add_row(f"  {_short(row)}", escape(_order(row["order"])), str(row["largest"]), ranking)
     return table
 
 

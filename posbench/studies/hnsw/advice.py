@@ -33,15 +33,13 @@ def _cheapest(arms: Sequence[Mapping[str, Any]], target: float, k: int) -> str:
     text = (
         f"cheapest tried with a recall@{k} of {target:.3g} or more, documents shuffled: {index_name(chosen)}, "
         f"recall {chosen['recall']['value']:.3f} ({between(chosen['recall'])}), "
-        f"{chosen['milliseconds']['value']:.3g} ms a query in one thread, {chosen['build_seconds']['value']:.3g} s to "
-        f"build, {chosen['bytes'] / 2**20:.1f} MiB"
+        f"{_cost(chosen['milliseconds'])} ms a query in one thread, {_cost(chosen['build_seconds'])} s to build, "
+        f"{chosen['bytes'] / 2**20:.1f} MiB"
     )
     if "ndcg_loss" in chosen:
         loss = chosen["ndcg_loss"]
-        text += (
-            f"; nDCG@{k} {chosen['ndcg']['value']:.4f} against {chosen['ndcg_exact']:.4f} by exact search, a loss of "
-        )
-        text += f"{loss['value'] + 0.0:.4f} ({between(loss, 4)})"
+        text += f"; nDCG@{k} {chosen['ndcg']['value']:.4f} ({between(chosen['ndcg'], 4)}) against "
+        text += f"{chosen['ndcg_exact']:.4f} by exact search, a loss of {loss['value'] + 0.0:.4f} ({between(loss, 4)})"
     return text
 
 
@@ -79,12 +77,14 @@ def _undecided(mine: Sequence[Mapping[str, Any]], tests: int) -> str:
 
 
 def _mended(worst: Mapping[str, Any], mine: Sequence[Mapping[str, Any]]) -> str:
-    """What is left of a loss at the largest ef of the same index."""
+    """What is left of a loss at the largest ef of the same index, or that it is no smaller than at the smallest."""
     same = [e for e in mine if all(e[key] == worst[key] for key in ("library", "m", "ef_construction"))]
-    last = max(same, key=lambda effect: int(effect["ef_search"]))
-    if last["ef_search"] <= worst["ef_search"]:
-        return ", the largest ef tried: more of it does not mend this" if len(same) > 1 else ""
-    return f"; {points(last['recall'])} left at ef {last['ef_search']}"
+    least, most = (choose(same, key=lambda effect: int(effect["ef_search"])) for choose in (min, max))
+    if most["ef_search"] > worst["ef_search"]:
+        return f"; {points(most['recall'])} left at ef {most['ef_search']}"
+    if len(same) > 1 and worst["recall"]["value"] <= least["recall"]["value"]:
+        return ", the largest ef tried: more of it does not mend this"
+    return ""
 
 
 def index_name(row: Mapping[str, Any]) -> str:
@@ -95,6 +95,12 @@ def index_name(row: Mapping[str, Any]) -> str:
 def between(estimate: Mapping[str, Any], places: int = 3) -> str:
     """An interval."""
     return f"{estimate['low']:.{places}f} to {estimate['high']:.{places}f}"
+
+
+def _cost(estimate: Mapping[str, Any]) -> str:
+    """A cost with its interval, three figures each."""
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 def points(estimate: Mapping[str, Any]) -> str:

@@ -4,15 +4,19 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from posbench.errors import UsageError
 from posbench.hnsw import graphs
 from posbench.hnsw.exact import Neighbours, pair_distances, recall
 from posbench.hnsw.graphs import Build
@@ -67,7 +71,7 @@ def share(cache: Path, docs: Float32, queries: Float32, exact: Neighbours, finge
 
 
 def outcome(task: Task) -> Mapping[str, Any]:
-    """Builds and searches; or reads what was found before.
+    """Builds and searches; or reads what was found before, as memory maps: each holds a file open.
 
     Returns:
         ``docs`` int32[E, Q, k] found with each ef; ``recall`` float64[E, Q]; ``computations`` float64[E], distance
@@ -88,9 +92,7 @@ def _compute(task: Task) -> dict[str, Any]:
     graph = graphs.build(docs, task.order, task.how)
     found = [graph.search(queries, task.k, ef) for ef in task.efs]
     near = np.stack([one.docs for one in found])
-    asked = np.linspace(0, len(docs) - 1, min(task.probe, len(docs))).astype(
-        np.int64
-    )  # evenly: documents have no order
+    asked = np.linspace(0, len(docs) - 1, min(task.probe, len(docs))).astype(np.int64)
     missed = 0
     if len(asked):
         own = asked[:, None].astype(np.int32)
@@ -106,54 +108,87 @@ def _compute(task: Task) -> dict[str, Any]:
     }
 
 
-def run(tasks: Iterator[Task], count: int, jobs: int = 0, progress: Progress = no_progress) -> list[Mapping[str, Any]]:
-    """The outcomes of tasks, in their order; what is done is cached, so that an interrupted run goes on.
+def run(
+    tasks: Iterator[Task], count: int, jobs: int = 0, *, again: bool = False, progress: Progress = no_progress
+) -> None:
+    """Puts the outcomes of tasks into the cache, where ``outcome`` finds them; so an interrupted run goes on.
 
     Args:
         tasks: made when there is a process free for them.
         count: how many there are.
         jobs: processes; 0 is one a core, 1 is this one.
+        again: drops what was cached before.
         progress: advances by builds.
+
+    Raises:
+        UsageError: a process was killed.
     """
     advance = progress("building and searching", count)
-    jobs = jobs or os.cpu_count() or 1
-    if jobs == 1:
-        found = []
-        for task in tasks:
-            found.append(outcome(task))
+    left = _not_cached(tasks, again, advance)
+    jobs = min(jobs or os.cpu_count() or 1, count)
+    if jobs <= 1:
+        for task in left:
+            outcome(task)
             advance(1)
-        return found
+        return
+    others = set(active_children())
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
-    results: dict[int, Mapping[str, Any]] = {}
-    waiting: dict[Future[None], tuple[int, Task]] = {}
+    waiting: set[Future[None]] = set()
     try:
-        for number, task in enumerate(tasks):
-            if Cache(task.place.cache).folder(_KIND, task.key).is_dir():
-                results[number] = outcome(task)
-                advance(1)
-                continue
-            waiting[pool.submit(_done, task)] = number, task
+        for task in left:
+            with _deaf():
+                waiting.add(pool.submit(_done, task))
             while len(waiting) >= _AHEAD * jobs:
-                _collect(waiting, results, advance)
+                waiting = _finished(waiting, advance)
         while waiting:
-            _collect(waiting, results, advance)
+            waiting = _finished(waiting, advance)
+    except BaseException:
+        for child in set(active_children()) - others:  # builds may take long, and nobody waits for them any more
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
-    return [results[number] for number in range(len(results))]
+
+
+def _not_cached(tasks: Iterator[Task], again: bool, advance: Callable[[int], None]) -> Iterator[Task]:
+    for task in tasks:
+        cache = Cache(task.place.cache)
+        if again:
+            cache.drop(_KIND, [task.key])
+        if cache.folder(_KIND, task.key).is_dir():
+            advance(1)
+        else:
+            yield task
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start in here ignore SIGINT from their first moment, so that only this one speaks of it."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _done(task: Task) -> None:
-    """In another process: the outcome stays in the cache, from which this one maps it."""
+    """In another process: the outcome stays in the cache."""
     outcome(task)
 
 
-def _collect(
-    waiting: dict[Future[None], tuple[int, Task]], results: dict[int, Mapping[str, Any]], advance: Callable[[int], None]
-) -> None:
-    """Takes the outcomes of what is finished, one at the least."""
-    finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+def _finished(waiting: set[Future[None]], advance: Callable[[int], None]) -> set[Future[None]]:
+    """Waits for one at the least; what is left."""
+    finished, left = wait(waiting, return_when=FIRST_COMPLETED)
     for future in finished:
-        number, task = waiting.pop(future)
-        future.result()
-        results[number] = outcome(task)
+        try:
+            future.result()
+        except BrokenProcessPool as error:
+            raise UsageError(
+                "a process that builds an index was killed, perhaps for want of memory; expected it to end by itself: "
+                "run again with --jobs 1, what is finished is kept"
+            ) from error
         advance(1)
+    return left

@@ -22,6 +22,7 @@ ef_search = [10, 32, 64]
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from typing import Any
 import msgspec
 
 from posbench import recipe
-from posbench.errors import RecipeError, UsageError, unknown_name
+from posbench.errors import PosbenchError, RecipeError, UsageError, unknown_name
 from posbench.hnsw import graphs, orders
 from posbench.hnsw.graphs import Build, Library
 from posbench.hnsw.presets import ByDepth, preset
+from posbench.hnsw.synthetic import KINDS
 
 FILE = "file:"
 BASELINE = "random"
@@ -77,6 +79,8 @@ class Index(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ef_search: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.library:
+            raise ValueError('library is empty; expected one or more, or "auto"')
         if not self.preset and not (self.m and self.ef_construction and self.ef_search):
             raise ValueError("an index has m, ef_construction and ef_search, a list each, or a preset")
 
@@ -144,21 +148,40 @@ def read(name: str) -> tuple[str, Grid]:
         raise RecipeError(
             f"{path}: key {where.strip('`.') or '(top level)'}: {message[:1].lower()}{message[1:]}"
         ) from error
-    return path.stem, check(_from_folder(grid, path.resolve().parent))
+    try:
+        return path.stem, check(_from_folder(grid, path.resolve().parent))
+    except PosbenchError as error:
+        raise RecipeError(f"{path}: {error}") from error
 
 
 def check(grid: Grid) -> Grid:
-    """The grid itself, with the baseline among its orders.
+    """The grid itself.
 
     Raises:
-        RecipeError: an order or preset is unknown.
-        UsageError: an index is out of range or named twice.
+        RecipeError: an order, preset or synthetic kind is unknown.
+        UsageError: a library is unknown, or a parameter of an index is out of range.
     """
-    for order in {*grid.orders, *(order for vectors in grid.vectors for order in vectors.orders)}:
-        if not order.startswith(FILE):
-            orders.needs(order)
+    for key, names in (("orders", grid.orders), *(("vectors[...].orders", one.orders) for one in grid.vectors)):
+        for order in names:
+            if not order.startswith(FILE):
+                with _at(key):
+                    orders.needs(order)
+    for kind in filter(None, (one.synthetic for one in grid.vectors)):
+        if kind not in KINDS:
+            raise unknown_name(
+                "kind of vectors", kind, KINDS, f"known are {', '.join(KINDS)} (key vectors[...].synthetic)"
+            )
     built(grid)
     return grid
+
+
+@contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Names the key in errors."""
+    try:
+        yield
+    except PosbenchError as error:
+        raise type(error)(f"key {key}: {error}") from error
 
 
 def orders_of(grid: Grid, vectors: Vectors) -> tuple[str, ...]:
@@ -174,17 +197,18 @@ def built(grid: Grid) -> list[Built]:
         UsageError: a library is unknown, or a parameter is out of range.
     """
     efs: dict[tuple[Library, int, int], set[int]] = {}
-    for index in grid.index:
-        for library, m, ef_construction, ef_search in _combinations(index, grid.k):
-            efs.setdefault((library, m, ef_construction), set()).add(ef_search)
-    found = [Built(*key, tuple(sorted(some))) for key, some in efs.items()]
-    for one in found:
-        try:
-            one.seeded(0, "l2")
-        except ValueError as error:
-            raise UsageError(f"index: {error}") from error
-        if one.ef_search[0] < 1:
-            raise UsageError(f"index: ef_search {one.ef_search[0]}; expected 1 or more")
+    with _at("index[...]"):
+        for index in grid.index:
+            for library, m, ef_construction, ef_search in _combinations(index, grid.k):
+                efs.setdefault((library, m, ef_construction), set()).add(ef_search)
+        found = [Built(*key, tuple(sorted(some))) for key, some in efs.items()]
+        for one in found:
+            try:
+                one.seeded(0, "l2")
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+            if one.ef_search[0] < 1:
+                raise UsageError(f"ef_search {one.ef_search[0]}; expected 1 or more")
     return found
 
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,12 +15,20 @@ from posbench.errors import UsageError
 from posbench.experiment import Outcome, Settings
 from posbench.hnsw import graphs
 from posbench.recipe import digest
-from posbench.store import Result, Results
-from posbench.studies.hnsw import builds, table
+from posbench.store import Result, Results, sha256_of
+from posbench.studies.hnsw import builds, effects, table
 from posbench.studies.hnsw.advice import advice
 from posbench.studies.hnsw.builds import Task
-from posbench.studies.hnsw.grid import Built, Grid, Vectors, built, check, orders_of
-from posbench.studies.hnsw.subjects import Known, Subject, insertion, measure, subjects
+from posbench.studies.hnsw.grid import FILE, Built, Grid, built, check, orders_of
+from posbench.studies.hnsw.subjects import (
+    Known,
+    Subject,
+    check_depth,
+    check_orders,
+    insertion,
+    measure,
+    subjects,
+)
 from posbench.studies.hnsw.summary import summary
 from posbench.types import Progress, Report, no_progress
 
@@ -40,11 +49,28 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Set:
+class _Asked:
+    """A subject and the orders it is built in."""
+
+    subject: Subject
+    orders: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> list[Any]:
+        """What identifies it: vectors, judgements where there are texts, and a user's orders."""
+        files = [order for order in self.orders if order.startswith(FILE)]
+        content = [sha256_of(Path(order.removeprefix(FILE))) for order in files]
+        return [self.subject.name, self.subject.vectors.fingerprint, self._collection, content]
+
+    @property
+    def _collection(self) -> str:
+        return "" if self.subject.collection is None else self.subject.collection.fingerprint
+
+
+@dataclass(frozen=True)
+class _Set(_Asked):
     """A subject with all that is known of it before it is indexed."""
 
-    entry: Vectors
-    subject: Subject
     known: Known
 
 
@@ -75,15 +101,15 @@ def run(
     for one in built(grid):
         graphs.require(one.library)
     start = time.perf_counter()
-    sets = list(_sets(work))
-    work.seconds["prepare"] = time.perf_counter() - start
-    _refuse_twice(sets)
-    fingerprint = digest(["hnsw", msgspec.to_builtins(grid), _prints(sets), _versions(grid), work.settings.seed])
+    asked = list(_asked(work))
+    work.seconds["load"] = time.perf_counter() - start
+    prints = [one.fingerprint for one in asked]
+    fingerprint = digest(["hnsw", msgspec.to_builtins(grid), prints, _versions(grid), work.settings.seed])
     results = Results(work.settings.out)
     result = None if work.settings.again else results.find(name, RANKER, fingerprint)
     fresh = result is None
     if result is None:
-        result = results.write(name, RANKER, fingerprint, _compute(work, sets), None)
+        result = results.write(name, RANKER, fingerprint, _compute(work, asked), None)
     report = result.report()
     return Outcome(result, report, told(result, report, work.settings.seed, target), fresh)
 
@@ -100,27 +126,18 @@ def told(result: Result, report: Report, seed: int, target: float = TARGET) -> M
     return {**about, **found, **rest, "seed": seed, "result": str(result.folder)}
 
 
-def _sets(work: _Work) -> Iterator[_Set]:
+def _asked(work: _Work) -> Iterator[_Asked]:
+    """The sets of the grid, refused where they have not what is asked of them, before anything is measured."""
+    seen = set()
     for entry in work.grid.vectors:
         for subject in subjects(entry, work.grid, work.settings, work.progress):
-            yield _Set(entry, subject, measure(subject, work.grid, work.settings, work.progress))
-
-
-def _refuse_twice(sets: Sequence[_Set]) -> None:
-    seen = set()
-    for one in sets:
-        key = one.subject.name, one.subject.data_seed
-        if key in seen:
-            raise UsageError(f"two [[vectors]] are named {key[0]!r}; expected a name of its own for each")
-        seen.add(key)
-
-
-def _prints(sets: Sequence[_Set]) -> list[Any]:
-    """What identifies the sets: vectors and, where there are texts, judgements."""
-    return [
-        [one.subject.name, one.subject.vectors.fingerprint, getattr(one.subject.collection, "fingerprint", "")]
-        for one in sets
-    ]
+            key = subject.name, subject.data_seed
+            if key in seen:
+                raise UsageError(f"two [[vectors]] are named {key[0]!r}; expected a name of its own for each")
+            seen.add(key)
+            check_depth(subject, work.grid.k)
+            check_orders(subject, orders_of(work.grid, entry))
+            yield _Asked(subject, orders_of(work.grid, entry))
 
 
 def _versions(grid: Grid) -> dict[str, str]:
@@ -147,27 +164,29 @@ def _cells(work: _Work, sets: Sequence[_Set]) -> Iterator[_Cell]:
         vectors = one.subject.vectors
         place = builds.share(work.settings.cache, vectors.docs, vectors.queries, one.known.exact, vectors.fingerprint)
         for how in built(grid):
-            for order in orders_of(grid, one.entry):
+            for order in one.orders:
                 for seed in seeds:
-                    permutation = insertion(one.subject, one.known, order, seed)
+                    permutation = insertion(one.known, order, seed)
                     build = how.seeded(seed, vectors.metric)
                     task = Task(place, permutation, build, how.ef_search, grid.k, grid.probe)
                     yield _Cell(one, order, seed, task)
 
 
-def _compute(work: _Work, sets: Sequence[_Set]) -> Report:
+def _compute(work: _Work, asked: Sequence[_Asked]) -> Report:
     grid = work.grid
-    count = sum(len(orders_of(grid, one.entry)) for one in sets) * len(built(grid)) * grid.level_seeds
-    for one in sets:  # an order that a set has no facts for is refused before anything is built
-        for order in orders_of(grid, one.entry):
-            insertion(one.subject, one.known, order, 0)
     start = time.perf_counter()
-    done = builds.run((cell.task for cell in _cells(work, sets)), count, work.jobs, work.progress)
+    measured = (measure(one.subject, grid, work.settings, work.progress) for one in asked)
+    sets = [_Set(one.subject, one.orders, known) for one, known in zip(asked, measured, strict=True)]
+    work.seconds["exact search and dimension"] = time.perf_counter() - start
+    start = time.perf_counter()
+    count = sum(len(one.orders) for one in sets) * len(built(grid)) * grid.level_seeds
+    tasks = (cell.task for cell in _cells(work, sets))
+    builds.run(tasks, count, work.jobs, again=work.settings.again, progress=work.progress)
     work.seconds["build and search"] = time.perf_counter() - start
     start = time.perf_counter()
     rows = [
-        table.rows(cell.which.subject, cell.which.known, cell.task, cell.order, cell.seed, found)
-        for cell, found in zip(_cells(work, sets), done, strict=True)
+        table.rows(one.which.subject, one.which.known, one.task, one.order, one.seed, builds.outcome(one.task))
+        for one in _cells(work, sets)
     ]
     queries = pa.concat_tables(rows, promote_options="default").unify_dictionaries()
     work.seconds["tabulate"] = time.perf_counter() - start
@@ -220,10 +239,7 @@ def _about_sets(sets: Sequence[_Set]) -> list[dict[str, Any]]:
             "data_seeds": [one.subject.data_seed for one in mine],
             "fingerprints": [one.subject.vectors.fingerprint for one in mine],
             "source": dict(mine[0].subject.vectors.source),
-            "dimension": {
-                way: asdict(estimate) if len(mine) == 1 else {"value": _average(mine, way)}
-                for way, estimate in mine[0].known.whole.items()
-            },
+            "dimension": {way: _dimension(mine, way) for way in mine[0].known.whole},
             "lid": _quantiles(np.concatenate([one.known.lid for one in mine])),
             "ties": int(sum((one.known.exact.distances[:, -1] == one.known.exact.beyond).sum() for one in mine)),
         }
@@ -231,8 +247,12 @@ def _about_sets(sets: Sequence[_Set]) -> list[dict[str, Any]]:
     ]
 
 
-def _average(sets: Sequence[_Set], way: str) -> float:
-    return float(np.mean([one.known.whole[way].value for one in sets]))
+def _dimension(sets: Sequence[_Set], way: str) -> dict[str, float | None]:
+    """The dimension of one set, or the mean of several, with its interval; None where it is undefined."""
+    each = [one.known.whole[way] for one in sets]
+    found: Any = each[0] if len(each) == 1 else effects.of_sets(np.array([one.value for one in each]))
+    figures = {name: float(getattr(found, name)) for name in ("value", "low", "high")}
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def _quantiles(values: Any) -> dict[str, float | None]:

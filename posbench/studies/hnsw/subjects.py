@@ -1,6 +1,6 @@
 """What a grid indexes: sets of vectors, each with what is known of its documents and queries."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,16 +114,17 @@ def _codes(labels: Any) -> Int64 | None:
     return np.asarray(labels.dictionary_encode("encode").indices.to_numpy(zero_copy_only=False), np.int64)
 
 
-def measure(subject: Subject, grid: Grid, settings: Settings, progress: Progress = no_progress) -> Known:
-    """Exact neighbours and dimension of a set, cached by its content.
+def check_depth(subject: Subject, k: int) -> None:
+    """Refuses a set of fewer documents than the study's k, with UsageError."""
+    n = len(subject.vectors.docs)
+    if n < k:
+        raise UsageError(f"{subject.name} has {n} documents; recall@{k} needs {k}")
 
-    Raises:
-        UsageError: it has fewer documents than the study's k.
-    """
+
+def measure(subject: Subject, grid: Grid, settings: Settings, progress: Progress = no_progress) -> Known:
+    """Exact neighbours and dimension of a set of at least the study's k documents, cached by its content."""
     vectors = subject.vectors
     n = len(vectors.docs)
-    if n < grid.k:
-        raise UsageError(f"{subject.name} has {n} documents; recall@{grid.k} needs {grid.k}")
     exact = _exact(vectors, grid.k, settings.cache, progress)
     k = min(grid.lid_k, n - 1)
     nothing = dimension.Estimate(np.nan, np.nan, np.nan, 0)
@@ -132,9 +133,7 @@ def measure(subject: Subject, grid: Grid, settings: Settings, progress: Progress
         found = measured(vectors.docs, subject.name, How(k), settings, progress)
         lid, whole = found.lid, dimension.whole(found, settings.seed)
         at_queries = dimension.lid_at(vectors.queries, vectors.docs, k, progress).lid
-    lengths, positions = _texts(subject.collection)
-    facts = Facts(vectors.docs, lid if k >= 2 else None, vectors.labels, lengths, positions)
-    return Known(exact, lid, at_queries, whole, facts)
+    return Known(exact, lid, at_queries, whole, _facts(subject, lid))
 
 
 def _exact(vectors: VectorSet, k: int, folder: Path, progress: Progress) -> Neighbours:
@@ -161,11 +160,33 @@ def _texts(collection: Collection | None) -> tuple[Int64 | None, Float64 | None]
     return lengths, np.divide(total, count, out=np.full(len(lengths), np.nan), where=count > 0)
 
 
-def insertion(subject: Subject, known: Known, order: str, seed: int) -> Int64:
+def _facts(subject: Subject, lid: Float64) -> Facts:
+    """What orders go by; LID needs three documents."""
+    lengths, positions = _texts(subject.collection)
+    return Facts(subject.vectors.docs, lid if len(lid) > 2 else None, subject.vectors.labels, lengths, positions)
+
+
+def check_orders(subject: Subject, names: Sequence[str]) -> None:
+    """Refuses orders that the set has no facts for, before any of them is measured.
+
+    Raises:
+        UsageError: an order goes by categories, say, and there are none.
+        DataError: a user's file holds no permutation of the documents.
+    """
+    facts = _facts(subject, np.zeros(len(subject.vectors.docs)))  # that LID will be known is enough
+    for name in names:
+        _insertion(facts, name, 0)
+
+
+def insertion(known: Known, order: str, seed: int) -> Int64:
     """The order of insertion by name, or a user's from "file:PATH"."""
+    return _insertion(known.facts, order, seed)
+
+
+def _insertion(facts: Facts, order: str, seed: int) -> Int64:
     if order.startswith(FILE):
-        return orders.read_order(Path(order.removeprefix(FILE)), len(subject.vectors.docs))
-    return orders.insertion_order(order, known.facts, seed)
+        return orders.read_order(Path(order.removeprefix(FILE)), len(facts.docs))
+    return orders.insertion_order(order, facts, seed)
 
 
 def query_ids(subject: Subject) -> pa.Array:
