@@ -196,9 +196,7 @@ def lid_recall(sets: Sequence[Row], k: int, about: str, seed: int = 0) -> Chart:
     """
     columns = _columns(len(sets))
     titles = _titled([(one, _correlation(one["spearman"])) for one in sets])
-    panels = [
-        {"title": title, **_lid_panel(one, k, columns, seed)} for title, one in zip(titles, sets, strict=True)
-    ]
+    panels = [{"title": title, **_lid_panel(one, k, columns, seed)} for title, one in zip(titles, sets, strict=True)]
     first = sets[0]
     lines = [
         f"{about}, {build_name(first)} efSearch {first['ef_search']}, random order; a point is a query, its recall the "

@@ -5,13 +5,13 @@ from itertools import groupby
 from typing import Any
 
 from posbench.plots.hnsw import build_name, order_name
-from posbench.plots.style import COLOURS, DASHES, FAINT, INK, RULE, Chart, chart
+from posbench.plots.style import COLOURS, DASHES, FAINT, RULE, Chart, chart
 
 Row = Mapping[str, Any]
 
 SWAP = 0.05
 """The probability of changing places from which on a pair is named."""
-_COLUMN, _RANK, _LINE = 92, 42, 16  # px from column to column, rank to rank and line to line of type
+_COLUMN, _RANK, _LINE = 98, 42, 16  # px from column to column, rank to rank and line to line of type
 _COLUMNS = 8  # in a panel, beside exact search
 _NAMED = 5  # pairs beneath a column
 
@@ -60,7 +60,7 @@ def _panel(dataset: str, build: str, rows: Sequence[Row], models: Sequence[str])
     return {"title": title, "width": _COLUMN * len(rows), "height": bottom, "layer": layers}
 
 
-def _place(field: str, shift: float = 0) -> dict[str, Any]:
+def _place(field: str) -> dict[str, Any]:
     """A position in px."""
     return {"field": field, "type": "quantitative", "scale": None, "axis": None}
 
@@ -69,41 +69,31 @@ def _height(rank: int) -> float:
     return _RANK * (rank - 0.5)
 
 
+def _text(rows: Sequence[Row], **mark: Any) -> dict[str, Any]:
+    """Labels at their places."""
+    place = {"x": _place("x"), "y": _place("y"), "text": {"field": "label"}}
+    return {"data": {"values": list(rows)}, "mark": {"type": "text", "baseline": "middle", **mark}, "encoding": place}
+
+
 def _heads(rows: Sequence[Row], bottom: float) -> list[dict[str, Any]]:
     """Names of columns, of the efs above them, and rules between."""
-    lines = [order_name(row["order"]).replace("-", "-\n") for row in rows]
-    deepest = max(line.count("\n") for line in lines)
-    names = [{"x": _COLUMN * (i + 1), "y": -6, "label": line} for i, line in enumerate(lines)]
-    names.append({"x": 0, "y": -6, "label": "exact\nsearch"})
+    texts = ["exact\nsearch", *(order_name(row["order"]).replace("-", "-\n") for row in rows)]
+    lines = [text.count("\n") for text in texts]
+    # Text of several lines grows downwards, so it begins higher.
+    names = [{"x": _COLUMN * i, "y": -5 - _LINE * line, "label": texts[i]} for i, line in enumerate(lines)]
+    top = -5 - _LINE * (max(lines) + 1.5)
     efs, rules, first = [], [], 1
     for ef, group in groupby(rows, key=lambda row: int(row["ef_search"])):
         last = first + len(list(group)) - 1
-        above = -14 - _LINE * (max(deepest, 1) + 1)
-        efs.append({"x": _COLUMN * (first + last) / 2, "y": above, "label": f"efSearch {ef}"})
-        rules.append({"x": _COLUMN * (first - 0.5), "y": above - 8, "to": bottom})
+        efs.append({"x": _COLUMN * (first + last) / 2, "y": top, "label": f"efSearch {ef}"})
+        rules.append({"x": _COLUMN * (first - 0.5), "y": top - _LINE / 2, "to": bottom})
         first = last + 1
-    place = {"x": _place("x"), "y": _place("y")}
-    text = {"type": "text", "baseline": "line-bottom", "lineBreak": "\n", "lineHeight": _LINE}
-    return [
-        {
-            "data": {"values": rules},
-            "mark": {"type": "rule", "color": RULE, "strokeWidth": 1.5},
-            "encoding": {**place, "y2": {"field": "to"}},
-        },
-        *(_column_name(row, text) for row in names),
-        {
-            "data": {"values": efs},
-            "mark": {**text, "fontWeight": "bold"},
-            "encoding": {**place, "text": {"field": "label"}},
-        },
-    ]
-
-
-def _column_name(row: dict[str, Any], text: Mapping[str, Any]) -> dict[str, Any]:
-    """Text of several lines grows downwards, so it is moved up by all but the last."""
-    raised = {**row, "y": row["y"] - _LINE * row["label"].count("\n")}
-    place = {"x": _place("x"), "y": _place("y")}
-    return {"data": {"values": [raised]}, "mark": dict(text), "encoding": {**place, "text": {"field": "label"}}}
+    rule = {
+        "data": {"values": rules},
+        "mark": {"type": "rule", "color": RULE, "strokeWidth": 1.5},
+        "encoding": {"x": _place("x"), "y": _place("y"), "y2": {"field": "to"}},
+    }
+    return [rule, _text(names, lineBreak="\n", lineHeight=_LINE), _text(efs, fontWeight="bold")]
 
 
 def _lines(rows: Sequence[Row], models: Sequence[str]) -> dict[str, Any]:
@@ -146,11 +136,7 @@ def _ends(models: Sequence[Row], side: str, column: int) -> dict[str, Any]:
         label = f"{mean}  {model['ranker']}" if column else f"{rank}  {model['ranker']}  {mean}"
         rows.append({"x": _COLUMN * column, "y": _height(rank), "label": label})
     align = {"align": "left", "dx": 14} if column else {"align": "right", "dx": -14}
-    return {
-        "data": {"values": rows},
-        "mark": {"type": "text", "baseline": "middle", "fontSize": 13, "color": INK, **align},
-        "encoding": {"x": _place("x"), "y": _place("y"), "text": {"field": "label"}},
-    }
+    return _text(rows, fontSize=13, **align)
 
 
 def _swaps(rows: Sequence[Row], bottom: float) -> list[dict[str, Any]]:
@@ -162,18 +148,13 @@ def _swaps(rows: Sequence[Row], bottom: float) -> list[dict[str, Any]]:
         {"x": _COLUMN * column, "y": bottom + 12 + _LINE * line, "label": text, "swap": True}
         for column, line, text in noted
     ]
-    place = {"x": _place("x"), "y": _place("y"), "text": {"field": "label"}}
     head = {"x": -14, "y": bottom + 12, "label": "change places"}
-    text = {"type": "text", "baseline": "middle", "color": FAINT}
-    return [
-        {"data": {"values": values}, "mark": text, "encoding": place},
-        {"data": {"values": [head]}, "mark": {**text, "align": "right"}, "encoding": place},
-    ]
+    return [_text(values, color=FAINT), _text([head], color=FAINT, align="right")]
 
 
 def _pairs(row: Row) -> list[str]:
     ranks = {model["ranker"]: model["exact_rank"] for model in row["models"]}
     likely = [(max(swap["builds"], swap["resampled"]), swap) for swap in row["swaps"]]
     likely = sorted((pair for pair in likely if pair[0] >= SWAP), key=lambda pair: -pair[0])
-    texts = [f"{ranks[swap['first']]}\N{LEFT RIGHT ARROW}{ranks[swap['second']]} {p:.0%}" for p, swap in likely]
+    texts = [f"{ranks[swap['first']]} and {ranks[swap['second']]}: {p:.0%}" for p, swap in likely]
     return texts if len(texts) <= _NAMED else [*texts[: _NAMED - 1], f"{len(texts) - _NAMED + 1} more"]
