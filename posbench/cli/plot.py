@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="curves",
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
-        "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); of posbench hnsw: recall by "
-        "efSearch and order (recall), by LID (lid), models' ranks under each index (ranks)",
+        "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); "
+        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

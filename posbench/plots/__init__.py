@@ -1,4 +1,5 @@
-"""Charts of position bias and of HNSW indexes: pure functions from JSON-serialisable figures to Vega-Lite specifications, and renderers.
+"""Charts of position bias and of HNSW indexes: pure functions from JSON-serialisable figures to Vega-Lite
+specifications, and renderers.
 
 A chart is a plain dict, drawn alike as SVG, PNG or an interactive page (``render``) or by a page of one's own.
 """

@@ -10,6 +10,7 @@ from posbench.studies.hnsw.grid import BASELINE, FILE
 
 Row = Mapping[str, Any]
 
+_FIGURES = (("mean", "recall"), ("low", "95% low"), ("high", "95% high"))
 _SIZES = {1: (WIDTH, HEIGHT), 2: (310, 220), 3: (225, 180)}
 """Width and height of a panel in px by panels in a row."""
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -33,7 +34,7 @@ def recall_curves(sets: Sequence[Row], k: int, about: str) -> Chart:
             arms = [arm for arm in one["arms"] if build_name(arm) == build and arm["order"] in shown]
             about_set = ["no order should matter" if one["null"] else "", build if len(builds) > 1 else ""]
             drawn.append(((one, about_set), arms))
-    columns = _columns(len(drawn))
+    columns = len(builds) if len(builds) in (2, 3) else _columns(len(drawn))  # a row a set where that fits
     titles = _titled([heading for heading, _ in drawn])
     panels = [
         {"title": title, **_recall_panel(arms, shown, k, columns)}
@@ -136,14 +137,14 @@ def _recall_panel(arms: Sequence[Row], orders: Sequence[str], k: int, columns: i
     efs = sorted({row["ef"] for row in rows})
     low, high = recall_domain(rows)
     width, height = _SIZES[columns]
+    domain = [efs[0], efs[-1]] if len(efs) > 1 else [efs[0] / 2, 2 * efs[0]]
     x = {
         "field": "ef",
         "type": "quantitative",
         "title": "efSearch",
-        "scale": {"type": "log", "base": 2, "domain": [efs[0], efs[-1]] if len(efs) > 1 else [efs[0] / 2, 2 * efs[0]]},
+        "scale": {"type": "log", "base": 2, "domain": domain, "nice": False, "padding": 10},
         "axis": {"values": efs, "format": ",d", "labelOverlap": "greedy", "labelFlush": False, "grid": False},
     }
-    x["scale"] |= {"nice": False, "padding": 10}
     start = f", from {low:g}" if low else ""
     y = {
         "field": "mean",
@@ -172,9 +173,6 @@ def _recall_panel(arms: Sequence[Row], orders: Sequence[str], k: int, columns: i
     }
     layers = [band, line, point] if len(efs) > 1 else [bar, line, point]
     return {"width": width, "height": height, "data": {"values": rows}, "layer": layers}
-
-
-_FIGURES = (("mean", "recall"), ("low", "95% low"), ("high", "95% high"))
 
 
 def recall_domain(rows: Sequence[Row]) -> tuple[float, float]:
@@ -225,14 +223,14 @@ def _correlation(found: Row | None) -> list[str]:
 def _lid_panel(one: Row, k: int, columns: int, seed: int) -> dict[str, Any]:
     width, height = _SIZES[columns]
     low, high = min(one["lid"]), max(one["lid"])
+    domain = [low, high] if low < high else [low / 2, 2 * low]
     x = {
         "field": "lid",
         "type": "quantitative",
         "title": "LID",
-        "scale": {"type": "log", "domain": [low, high] if low < high else [low / 2, 2 * low], "nice": False},
-        "axis": {"values": ticks(low, high), "format": "~g", "labelOverlap": "greedy", "grid": False},
+        "scale": {"type": "log", "domain": domain, "nice": False, "padding": 8},
+        "axis": {"values": ticks(*domain), "format": "~g", "labelOverlap": "greedy", "grid": False},
     }
-    x["scale"] |= {"padding": 8}
     y = {
         "field": "mean",
         "type": "quantitative",
@@ -247,9 +245,11 @@ def _lid_panel(one: Row, k: int, columns: int, seed: int) -> dict[str, Any]:
         "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.3, "color": FAINT},
         "encoding": {"x": x, "y": y},
     }
-    tooltip = [{"field": "lid", "title": "median LID", "format": ".1f"}]
-    tooltip += [{"field": name, "format": ".3f", "title": title} for name, title in _FIGURES]
-    tooltip += [{"field": "queries", "format": ","}]
+    tooltip = [
+        {"field": "lid", "title": "median LID", "format": ".1f"},
+        *({"field": name, "format": ".3f", "title": title} for name, title in _FIGURES),
+        {"field": "queries", "format": ","},
+    ]
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
     trend = {
         "data": {"values": one["parts"]},

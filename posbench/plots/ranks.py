@@ -93,7 +93,7 @@ def _heads(rows: Sequence[Row], bottom: float) -> list[dict[str, Any]]:
         "mark": {"type": "rule", "color": RULE, "strokeWidth": 1.5},
         "encoding": {"x": _place("x"), "y": _place("y"), "y2": {"field": "to"}},
     }
-    return [rule, _text(names, lineBreak="\n", lineHeight=_LINE), _text(efs, fontWeight="bold")]
+    return [rule, _text(names, lineBreak="\n", lineHeight=_LINE, limit=_COLUMN), _text(efs, fontWeight="bold")]
 
 
 def _lines(rows: Sequence[Row], models: Sequence[str]) -> dict[str, Any]:
