@@ -1,7 +1,7 @@
-"""Charts of position bias and of HNSW indexes: pure functions from JSON-serialisable figures to Vega-Lite
-specifications, and renderers.
+"""Charts of position bias and of HNSW indexes: figures to Vega-Lite specifications, and renderers.
 
-A chart is a plain dict, drawn alike as SVG, PNG or an interactive page (``render``) or by a page of one's own.
+The functions are pure and their figures JSON-serialisable. A chart is a plain dict, drawn alike as
+SVG, PNG or an interactive page (``render``) or by a page of one's own.
 """
 
 from posbench.plots.cells import heatmap

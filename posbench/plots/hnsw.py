@@ -44,7 +44,8 @@ def recall_curves(sets: Sequence[Row], k: int, about: str) -> Chart:
     numbers = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(min(counts))
     lines = [
         ", ".join([about, *(builds if len(builds) == 1 else [])]),
-        f"Means over {numbers} builds an order, bands are their 95% intervals; axes of recall differ between panels",
+        f"Means over {numbers} builds an order with 95% intervals"
+        + ("; axes of recall differ between panels" if len(drawn) > 1 else ""),
         *_left_out(left_out),
     ]
     return chart(f"recall@{k} by efSearch and order of insertion", lines, _tiled(panels, columns))
@@ -129,17 +130,18 @@ def _by_order(orders: Sequence[str]) -> dict[str, Any]:
 
 
 def _recall_panel(arms: Sequence[Row], orders: Sequence[str], k: int, columns: int) -> dict[str, Any]:
-    rows = [
-        {"order": arm["order"], "ef": arm["ef_search"], "builds": arm["builds"]}
-        | {"mean": arm["recall"]["value"], "low": arm["recall"]["low"], "high": arm["recall"]["high"]}
-        for arm in sorted(arms, key=lambda arm: orders.index(arm["order"]))
-    ]
-    efs = sorted({row["ef"] for row in rows})
+    efs = sorted({arm["ef_search"] for arm in arms})
+    apart = 1.1 if len(efs) == 1 else 1.0  # orders side by side where no line tells them apart
+    rows = []
+    for arm in sorted(arms, key=lambda arm: orders.index(arm["order"])):
+        row = {"order": arm["order"], "ef": arm["ef_search"], "builds": arm["builds"]}
+        row |= {"mean": arm["recall"]["value"], "low": arm["recall"]["low"], "high": arm["recall"]["high"]}
+        rows.append({**row, "at": arm["ef_search"] * apart ** (orders.index(arm["order"]) - (len(orders) - 1) / 2)})
     low, high = recall_domain(rows)
     width, height = _SIZES[columns]
     domain = [efs[0], efs[-1]] if len(efs) > 1 else [efs[0] / 2, 2 * efs[0]]
     x = {
-        "field": "ef",
+        "field": "at",
         "type": "quantitative",
         "title": "efSearch",
         "scale": {"type": "log", "base": 2, "domain": domain, "nice": False, "padding": 10},
@@ -150,7 +152,7 @@ def _recall_panel(arms: Sequence[Row], orders: Sequence[str], k: int, columns: i
         "field": "mean",
         "type": "quantitative",
         "title": f"recall@{k}{start}",
-        "scale": {"domain": [low, high], "nice": False, "zero": False},
+        "scale": {"domain": [low, high], "nice": False, "zero": False, "clamp": True},
         "axis": {"tickCount": 5},
     }
     tooltip = [
@@ -161,8 +163,8 @@ def _recall_panel(arms: Sequence[Row], orders: Sequence[str], k: int, columns: i
     ]
     plain = {"color": _by_order(orders)["color"]}
     ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
-    band = {"mark": {"type": "area", "opacity": 0.14, "clip": True}, "encoding": {"x": x, **ends, **plain}}
-    bar = {"mark": {"type": "rule", "strokeWidth": 1.5, "clip": True}, "encoding": {"x": x, **ends, **plain}}
+    band = {"mark": {"type": "area", "opacity": 0.14}, "encoding": {"x": x, **ends, **plain}}
+    bar = {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": {"x": x, **ends, **plain}}
     line = {
         "mark": {"type": "line", "strokeWidth": 2.2},
         "encoding": {"x": x, "y": y, **_by_order(orders)},
@@ -179,8 +181,9 @@ def recall_domain(rows: Sequence[Row]) -> tuple[float, float]:
     """A recall axis that all means and intervals fill, on round numbers within 0 and 1."""
     low, high = max(0.0, min(row["low"] for row in rows)), min(1.0, max(row["high"] for row in rows))
     step = next((step for step in _STEPS if (high - low) / step <= 6), _STEPS[-1])
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return round(first * step, 6), min(1.0, round(max(last, first + 1) * step, 6))
+    first = min(math.floor(low / step + 1e-9), round(1 / step) - 1)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return round(first * step, 6), min(1.0, round(last * step, 6))
 
 
 def lid_recall(sets: Sequence[Row], k: int, about: str, seed: int = 0) -> Chart:
@@ -235,7 +238,7 @@ def _lid_panel(one: Row, k: int, columns: int, seed: int) -> dict[str, Any]:
         "field": "mean",
         "type": "quantitative",
         "title": f"recall@{k}",
-        "scale": {"domain": [0, 1]},
+        "scale": {"domain": [0, 1], "clamp": True},
         "axis": {"tickCount": 5},
     }
     number = len(one["lid"])
@@ -254,7 +257,7 @@ def _lid_panel(one: Row, k: int, columns: int, seed: int) -> dict[str, Any]:
     trend = {
         "data": {"values": one["parts"]},
         "layer": [
-            {"mark": {"type": "area", "opacity": 0.25, "color": COLOURS[0], "clip": True}, "encoding": ends},
+            {"mark": {"type": "area", "opacity": 0.25, "color": COLOURS[0]}, "encoding": ends},
             {"mark": {"type": "line", "strokeWidth": 2.2, "color": COLOURS[0]}, "encoding": {"x": x, "y": y}},
             {
                 "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1, "color": COLOURS[0]},

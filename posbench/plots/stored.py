@@ -44,7 +44,7 @@ def draw(
         UsageError: a result has no evidence, or not what this kind of chart shows.
         DataError: a result is damaged or lacks the measure.
     """
-    wanted = _STUDIES.get(kind, "eval")
+    wanted = STUDIES.get(kind, "eval")
     for result in results:
         if result.kind != wanted:
             makes = f"posbench {wanted}"
@@ -253,7 +253,7 @@ def _ranks(job: _Job) -> Chart:
     return rank_shifts(found["shifts"], _depth(report), job.about)
 
 
-_STUDIES = {"saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
+STUDIES = {"saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
 """Which command's results a kind draws, where these are not of ``posbench eval``."""
 
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
