@@ -1,11 +1,17 @@
 """Fixtures: small collections, real weights where a package carries them, and a network that is closed."""
 
+import json
+import re
 import socket
+from importlib import resources
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from posbench import plots
+from posbench.plots import style
 from posbench.types import Collection, Evidence, Qrels, strings
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -46,3 +52,48 @@ def tiny():
         evidence=Evidence(*(np.array(x, np.int32) for x in ([0, 1], [0, 1], [10, 14], [27, 22], [28, 31], [8, 9]))),
         query_labels={"domain": strings(["x", "y", "y"])},
     )
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """Every row of data in a chart, or a part of one."""
+
+    def rows(part):
+        if isinstance(part, dict):
+            yield from part.get("data", {}).get("values", [])
+        for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            yield from rows(value)
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """Every line of text in an SVG."""
+
+    def lines(svg):
+        found, space = [], "{http://www.w3.org/2000/svg}"
+        for node in ElementTree.fromstring(svg).iter(f"{space}text"):
+            found += [line.text for line in node.iter(f"{space}tspan")] or [node.text]
+        return found
+
+    return lines
+
+
+@pytest.fixture(scope="session")
+def check_chart(texts):
+    """Asserts that a chart is valid Vega-Lite and JSON, draws the same bytes twice, and has no type too small."""
+    import jsonschema
+
+    path = resources.files("altair") / "vegalite/v6/schema/vega-lite-schema.json"
+    schema = jsonschema.Draft7Validator(json.loads(path.read_text(encoding="utf-8")))
+
+    def check(chart):
+        assert schema.is_valid(chart)
+        assert json.loads(json.dumps(chart, allow_nan=False)) == chart
+        svg = plots.svg(chart)
+        assert plots.svg(chart) == svg
+        assert chart["title"]["text"] in texts(svg)
+        assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
+
+    return check

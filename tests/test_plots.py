@@ -4,10 +4,8 @@ import json
 import re
 import sys
 from dataclasses import replace
-from importlib import resources
 from xml.etree import ElementTree
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,43 +80,13 @@ def charts(reports, few):
     }
 
 
-@pytest.fixture(scope="module")
-def schema():
-    path = resources.files("altair") / "vegalite/v6/schema/vega-lite-schema.json"
-    return jsonschema.Draft7Validator(json.loads(path.read_text(encoding="utf-8")))
-
-
 KINDS = ["curves", "gaps", "offsets", "heatmap", "null", "saliency", "slopes", "queries", "paired", "forest"]
 
 
-def rows_of(part):
-    """Every row of data in a specification."""
-    if isinstance(part, dict):
-        yield from part.get("data", {}).get("values", [])
-        for value in part.values():
-            yield from rows_of(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from rows_of(value)
-
-
-def texts(svg):
-    """Every line of text in an SVG."""
-    found = []
-    for node in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        found += [line.text for line in node.iter(f"{SVG}tspan")] or [node.text]
-    return found
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_charts_are_valid_vega_lite_and_draw_the_same_bytes_twice(charts, schema, kind):
+def test_charts_are_valid_vega_lite_and_draw_the_same_bytes_twice(charts, kind, check_chart):
     chart = charts[kind]
-    assert schema.is_valid(chart)
-    assert json.loads(json.dumps(chart)) == chart
-    svg = plots.svg(chart)
-    assert plots.svg(chart) == svg
-    assert chart["title"]["text"] in texts(svg)
-    assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
+    check_chart(chart)
 
 
 def test_png_is_the_same_twice_at_two_pixels_a_px(charts):
@@ -137,8 +105,11 @@ def test_colours_come_from_the_one_palette(charts):
         style.by_series([str(i) for i in range(8)])
 
 
-def test_curves_hold_the_reports_figures(charts, reports):
-    drawn = {(r["series"], r["cell"], r["queries"], r["mean"], r["low"], r["high"]) for r in _cells(charts["curves"])}
+def test_curves_hold_the_reports_figures(charts, reports, rows_of, texts):
+    drawn = {
+        (r["series"], r["cell"], r["queries"], r["mean"], r["low"], r["high"])
+        for r in _cells(rows_of(charts["curves"]))
+    }
     expected = {
         (name, f"{c['low']:.0%} to {c['high']:.0%}", c["queries"], c["mean"], *c["interval"])
         for name, report in reports.items()
@@ -150,13 +121,15 @@ def test_curves_hold_the_reports_figures(charts, reports):
     assert {"bm25", "wordllama", "n = 120", "≤512 tokens", "nDCG@10"} <= set(words)
 
 
-def _cells(chart):
-    return [row for row in rows_of(chart) if "cell" in row]
+def _cells(rows):
+    return [row for row in rows if "cell" in row]
 
 
-def test_withheld_cells_leave_gaps(charts, few):
+def test_withheld_cells_leave_gaps(charts, few, rows_of, texts):
     assert {c["mean"] is None for c in few["bm25"]["cells"]} == {True, False}
-    assert len(_cells(charts["gaps"])) == sum(c["mean"] is not None for c in few["bm25"]["cells"] if not c["whole"])
+    assert len(_cells(rows_of(charts["gaps"]))) == sum(
+        c["mean"] is not None for c in few["bm25"]["cells"] if not c["whole"]
+    )
     assert "Gaps: fewer than 10 queries" in texts(plots.svg(charts["gaps"]))
     holed = copy.deepcopy(few["bm25"])
     top = [c for c in holed["cells"] if not c["whole"] and c["length"] == "all"]
@@ -164,14 +137,14 @@ def test_withheld_cells_leave_gaps(charts, few):
         cell |= {"mean": 0.5, "interval": [0.4, 0.6]} if known else {"mean": None, "interval": None}
     holed["cells"] = top
     chart = plots.position_curves({"bm25": holed}, "x")
-    assert [(row["piece"], row["alone"]) for row in _cells(chart)] == [(0, False), (0, False), (1, True)]
+    assert [(row["piece"], row["alone"]) for row in _cells(rows_of(chart))] == [(0, False), (0, False), (1, True)]
     lines = [g for g in ElementTree.fromstring(plots.svg(chart)).iter(f"{SVG}g") if "mark-line" in g.get("class", "")]
     drawn = [path.get("d") for group in lines for path in group.iter(f"{SVG}path")]
     assert [d.count("L") for d in drawn] == [1, 0]  # a line between the first two cells, none across the gap
 
 
-def test_offsets_mark_a_cut_and_an_open_end(charts, reports):
-    drawn = {(r["series"], r["cell"], r["mean"]) for r in _cells(charts["offsets"])}
+def test_offsets_mark_a_cut_and_an_open_end(charts, reports, rows_of, texts):
+    drawn = {(r["series"], r["cell"], r["mean"]) for r in _cells(rows_of(charts["offsets"]))}
     expected = set()
     for name, report in reports.items():
         for c in report["offsets"]["cells"]:
@@ -189,7 +162,7 @@ def test_offsets_mark_a_cut_and_an_open_end(charts, reports):
     assert "2,048" not in words
 
 
-def test_heatmap_prints_means_and_counts_and_withholds(few):
+def test_heatmap_prints_means_and_counts_and_withholds(few, texts):
     words = texts(plots.svg(plots.heatmap(few, "x")))
     for cell in few["bm25"]["cells"]:
         assert f"n = {cell['queries']:,}" in words
@@ -217,7 +190,7 @@ def test_heatmap_text_has_contrast_everywhere():
         assert (light + 0.05) / (dark + 0.05) >= 4.5, mean
 
 
-def test_null_shows_what_the_report_tests(results, tmp_path):
+def test_null_shows_what_the_report_tests(results, tmp_path, rows_of, texts):
     report = results["bm25"].report()
     tests = bias.position_report(report, "nDCG@10", seed=3)["tests"]["psi"]["all"]
     seen, null = stored.psi_sample("bm25", bias.placed(report, "nDCG@10"), seed=3)
@@ -230,7 +203,7 @@ def test_null_shows_what_the_report_tests(results, tmp_path):
     assert f"observed {seen:.3f} (p {tests['p']:.3f})" in texts(plots.svg(chart))
 
 
-def test_the_other_charts_print_their_figures(charts):
+def test_the_other_charts_print_their_figures(charts, rows_of, texts):
     forest = texts(plots.svg(charts["forest"]))
     assert {"bm25 − e5", "0.063 [0.021, 0.104]", "p < 0.001", "−0.021 [−0.060, 0.014]", "p 0.210"} <= set(forest)
     shares = texts(plots.svg(charts["saliency"]))
@@ -242,7 +215,7 @@ def test_the_other_charts_print_their_figures(charts):
     assert [row["mean"] for row in faint if row["series"] == "e5"] == [1.0, 0.5, 0.0]
 
 
-def test_slope_pairs_the_two_results(results, reports):
+def test_slope_pairs_the_two_results(results, reports, rows_of):
     chart = plots.draw(list(results.values()), "slope")
     drawn = {(row["name"], row["mean"]) for row in rows_of(chart) if "name" in row}
     cells = [c for report in reports.values() for c in report["cells"] if c["length"] == "all"]
@@ -250,7 +223,7 @@ def test_slope_pairs_the_two_results(results, reports):
     assert drawn == {(name, cell["mean"]) for name, cell in zip(names, cells, strict=True)}
 
 
-def test_forest_draws_the_comparison(results):
+def test_forest_draws_the_comparison(results, rows_of):
     chart = plots.draw(list(results.values()), "forest")
     found = compare({name: result.report() for name, result in results.items()}, ("nDCG@10",), bias_too=False)
     (pair,) = found["measures"][0]["pairs"]
@@ -258,7 +231,7 @@ def test_forest_draws_the_comparison(results):
     assert (row["mean"], [row["low"], row["high"]]) == (pair["difference"], pair["interval"])
 
 
-def test_saliency_is_drawn_from_its_result(results, tmp_path):
+def test_saliency_is_drawn_from_its_result(results, tmp_path, rows_of):
     settings = experiment.Settings(out=tmp_path / "out", cache=tmp_path / "cache")
     method, pairs = study.Method("occlusion", segments=5), Selection(min_tokens=0, evidence=(0.0, 1.0), pairs=12)
     outcome = study.run("posir-mini/spa", "wordllama", method, pairs, settings)
@@ -305,7 +278,7 @@ def test_a_chart_is_saved_in_the_form_that_its_name_asks_for(charts, tmp_path, s
     assert target.read_bytes().startswith(begin)
 
 
-def test_the_command_writes_a_chart_and_says_where(results, tmp_path, capsys):
+def test_the_command_writes_a_chart_and_says_where(results, tmp_path, capsys, texts):
     target = tmp_path / "chart.svg"
     assert main(["plot", str(results["bm25"].folder), "--to", str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"written": [str(target)]}
@@ -343,7 +316,7 @@ def test_results_that_cannot_be_drawn_say_so(results, tmp_path, capsys):
     plain = Results(tmp_path).write("plain", "bm25", "0" * 16, replace(bare, header=one.manifest), one.run())
     short = replace(whole, queries=whole.queries.slice(0, 100), header=one.manifest)
     small = Results(tmp_path).write("small", "bm25", "0" * 16, short, one.run())
-    for kind in sorted(set(stored.KINDS) - {"forest", "saliency"}):  # which need no place
+    for kind in sorted(set(stored.KINDS) - {"forest", *stored.STUDIES}):  # which need no place
         arguments = [str(plain.folder), *([str(one.folder)] if kind == "slope" else [])]
         assert main(["plot", *arguments, "--kind", kind, "--to", "x.svg"]) == 2
         assert "no query has evidence at a known place" in capsys.readouterr().err

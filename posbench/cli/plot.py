@@ -1,11 +1,23 @@
-"""Draw stored results: position curves, heatmap, distance from the start, PSI against noise, or two side by side."""
+"""Draw stored results: position curves, heatmap, distance from the start, PSI against noise, pairs, studies."""
 
 import argparse
 from pathlib import Path
 
 from posbench.cli import common
 
-KINDS = ("composed", "curves", "forest", "heatmap", "null", "offsets", "saliency", "slope")
+KINDS = (
+    "composed",
+    "curves",
+    "forest",
+    "heatmap",
+    "lid",
+    "null",
+    "offsets",
+    "ranks",
+    "recall",
+    "saliency",
+    "slope",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="curves",
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
-        "(forest), composed documents paired by query (composed), results of posbench saliency (saliency)",
+        "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); "
+        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

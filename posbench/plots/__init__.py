@@ -1,12 +1,15 @@
-"""Charts of position bias: pure functions from JSON-serialisable figures to Vega-Lite specifications, and renderers.
+"""Charts of position bias and of HNSW indexes: figures to Vega-Lite specifications, and renderers.
 
-A chart is a plain dict, drawn alike as SVG, PNG or an interactive page (``render``) or by a page of one's own.
+The functions are pure and their figures JSON-serialisable. A chart is a plain dict, drawn alike as
+SVG, PNG or an interactive page (``render``) or by a page of one's own.
 """
 
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
+from posbench.plots.hnsw import lid_recall, recall_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
+from posbench.plots.ranks import rank_shifts
 from posbench.plots.render import page, png, save, script, svg
 from posbench.plots.saliency import saliency_curves
 from posbench.plots.stored import draw
@@ -18,12 +21,15 @@ __all__ = [
     "draw",
     "forest",
     "heatmap",
+    "lid_recall",
     "null_distribution",
     "offset_curves",
     "page",
     "paired_curves",
     "png",
     "position_curves",
+    "rank_shifts",
+    "recall_curves",
     "saliency_curves",
     "save",
     "script",

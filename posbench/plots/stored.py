@@ -13,12 +13,16 @@ from posbench.bias.shuffled import Shuffled
 from posbench.errors import UsageError
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
+from posbench.plots.hnsw import lid_recall, recall_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
+from posbench.plots.ranks import rank_shifts
 from posbench.plots.saliency import saliency_curves
 from posbench.plots.style import Chart, counted
 from posbench.store import Result
 from posbench.studies import curves
+from posbench.studies.hnsw.lid import by_lid
+from posbench.studies.hnsw.summary import summary
 from posbench.types import Float64, Progress, Report, no_progress
 
 _SAMPLE = 40  # queries drawn one by one
@@ -30,7 +34,7 @@ def draw(
     """One chart of one or several results.
 
     Args:
-        results: of collections that know where their evidence stands.
+        results: of collections that know where their evidence stands, or of a study.
         kind: one of ``KINDS``.
         measure: a column of the results (default nDCG@10, else the first of the first result).
         seed: of resampling and shuffles.
@@ -40,7 +44,7 @@ def draw(
         UsageError: a result has no evidence, or not what this kind of chart shows.
         DataError: a result is damaged or lacks the measure.
     """
-    wanted = "saliency" if kind == "saliency" else "eval"
+    wanted = STUDIES.get(kind, "eval")
     for result in results:
         if result.kind != wanted:
             makes = f"posbench {wanted}"
@@ -213,13 +217,55 @@ def _saliency(job: _Job) -> Chart:
     return saliency_curves(series, f"{job.about}, {pairs} queries and their documents")
 
 
+def _study(job: _Job) -> tuple[Report, dict[str, Any]]:
+    """The one study of HNSW builds and what it says."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a study of HNSW builds is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    found = summary(report, job.seed)
+    job.advance(1)
+    return report, found
+
+
+def _depth(report: Report) -> int:
+    return int(report.header["grid"]["k"])
+
+
+def _recall(job: _Job) -> Chart:
+    report, found = _study(job)
+    return recall_curves(found["sets"], _depth(report), job.about)
+
+
+def _lid(job: _Job) -> Chart:
+    report, found = _study(job)
+    sets = by_lid(report, found["sets"])
+    if not sets:
+        raise UsageError(f"{job.about}: no query has an LID; expected a study with more distinct vectors")
+    return lid_recall(sets, _depth(report), job.about, job.seed)
+
+
+def _ranks(job: _Job) -> Chart:
+    report, found = _study(job)
+    if not found["shifts"]:
+        raise UsageError(
+            f"{job.about}: ranks need two or more models on one dataset; `posbench hnsw --model A --model B` has them"
+        )
+    return rank_shifts(found["shifts"], _depth(report), job.about)
+
+
+STUDIES = {"saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
+"""Which command's results a kind draws, where these are not of ``posbench eval``."""
+
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "composed": _composed,
     "curves": _curves,
     "forest": _forest,
     "heatmap": _heatmap,
+    "lid": _lid,
     "null": _null,
     "offsets": _offsets,
+    "ranks": _ranks,
+    "recall": _recall,
     "saliency": _saliency,
     "slope": _slope,
 }
