@@ -21,7 +21,7 @@ ef_search = [10, 32, 64]
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -161,18 +161,22 @@ def check(grid: Grid) -> Grid:
         RecipeError: an order, preset or synthetic kind is unknown.
         UsageError: a library is unknown, or a parameter of an index is out of range.
     """
-    for key, names in (("orders", grid.orders), *(("vectors[...].orders", one.orders) for one in grid.vectors)):
-        for order in names:
-            if not order.startswith(FILE):
-                with _at(key):
-                    orders.needs(order)
-    for kind in filter(None, (one.synthetic for one in grid.vectors)):
-        if kind not in KINDS:
-            raise unknown_name(
-                "kind of vectors", kind, KINDS, f"known are {', '.join(KINDS)} (key vectors[...].synthetic)"
-            )
+    _check_orders("orders", grid.orders)
+    for number, vectors in enumerate(grid.vectors):
+        key = f"vectors[{number}]"
+        _check_orders(f"{key}.orders", vectors.orders)
+        if vectors.synthetic and vectors.synthetic not in KINDS:
+            with _at(f"{key}.synthetic"):
+                raise unknown_name("kind of vectors", vectors.synthetic, KINDS, f"known are {', '.join(KINDS)}")
     built(grid)
     return grid
+
+
+def _check_orders(key: str, names: Iterable[str]) -> None:
+    with _at(key):
+        for order in names:
+            if not order.startswith(FILE):
+                orders.needs(order)
 
 
 @contextmanager
@@ -197,19 +201,21 @@ def built(grid: Grid) -> list[Built]:
         UsageError: a library is unknown, or a parameter is out of range.
     """
     efs: dict[tuple[Library, int, int], set[int]] = {}
-    with _at("index[...]"):
-        for index in grid.index:
+    for number, index in enumerate(grid.index):
+        with _at(f"index[{number}]"):
             for library, m, ef_construction, ef_search in _combinations(index, grid.k):
                 efs.setdefault((library, m, ef_construction), set()).add(ef_search)
-        found = [Built(*key, tuple(sorted(some))) for key, some in efs.items()]
-        for one in found:
-            try:
-                one.seeded(0, "l2")
-            except ValueError as error:
-                raise UsageError(str(error)) from error
-            if one.ef_search[0] < 1:
-                raise UsageError(f"ef_search {one.ef_search[0]}; expected 1 or more")
-    return found
+                _check_range(Built(library, m, ef_construction, (ef_search,)))
+    return [Built(*key, tuple(sorted(some))) for key, some in efs.items()]
+
+
+def _check_range(one: Built) -> None:
+    try:
+        one.seeded(0, "l2")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if one.ef_search[0] < 1:
+        raise UsageError(f"ef_search {one.ef_search[0]}; expected 1 or more")
 
 
 def _combinations(index: Index, k: int) -> Iterator[tuple[Library, int, int, int]]:
