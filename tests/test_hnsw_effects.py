@@ -240,9 +240,11 @@ def test_the_cheapest_index_that_surely_reaches_the_target():
 
 
 def test_what_is_left_of_ndcg_is_said_where_it_is_known():
-    arms = [made(32, 0.99, ndcg=estimate(0.7, 0.02), ndcg_loss=estimate(0.003, 0.001))]
+    arms = [made(32, 0.99, ndcg=estimate(0.7, 0.02), ndcg_exact=0.703, ndcg_loss=estimate(0.003, 0.001))]
     (sentence,) = advice({"arms": arms, "effects": []}, 0.95, 10)
-    assert sentence.endswith("; nDCG@10 0.7000 (0.6800 to 0.7200), 0.0030 (0.0020 to 0.0040) below exact search")
+    assert sentence.endswith(
+        "; nDCG@10 0.7000 (0.6800 to 0.7200) against 0.7030 by exact search, a loss of 0.0030 (0.0020 to 0.0040)"
+    )
 
 
 def test_a_target_out_of_reach():
@@ -277,10 +279,19 @@ WORDS = {
         "order category: better than a shuffle by +3.0 points (+2.0 to +4.0) at faiss M 16 efConstruction 128 "
         "efSearch 10",
     ),
+    "a larger ef mends some, though the small one is not told from chance": (
+        [changed(10, -4.0, 0.2), changed(64, -2.0)],
+        "order category: shuffling pays: -2.0 points (-3.0 to -1.0) at faiss M 16 efConstruction 128 efSearch 64",
+    ),
+    "undecided": (
+        [changed(10, -3.0, 0.2), changed(64, -0.5, 0.9)],
+        "order category: undecided: -3.0 points (-4.0 to -2.0) at faiss M 16 efConstruction 128 efSearch 10, which the "
+        "correction for 2 comparisons does not tell from chance",
+    ),
     "nothing": (
-        [changed(10, -3.0, 0.2), changed(64, -1.5, 0.9)],
-        "order category: no difference from a shuffle that can be told from none; the largest seen is -3.0 points "
-        "(-4.0 to -2.0) at faiss M 16 efConstruction 128 efSearch 10",
+        [changed(10, -0.8, 0.2), changed(64, 0.5, 0.9)],
+        "order category: no difference from a shuffle that can be told from none; the largest seen is -0.8 points "
+        "(-1.8 to +0.2) at faiss M 16 efConstruction 128 efSearch 10",
     ),
 }
 
