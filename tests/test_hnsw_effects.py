@@ -59,21 +59,21 @@ def test_false_positives_are_one_in_twenty_and_p_agrees_with_the_interval():
 def test_queries_that_move_together_count_as_one():
     rng, clusters = np.random.default_rng(3), np.repeat(np.arange(30), 6)
     covered = np.zeros(2)
-    for _ in range(REPEATS):
+    for _ in range(REPEATS // 2):
         one, other = (arm(rng, 5, clusters, 0.0, 0.002, 0.2, 0.02) for _ in range(2))
         for i, some in enumerate((clusters, np.arange(len(clusters)))):
             found = effects.difference([one], [other], some)
             covered[i] += found.low <= 0 <= found.high
-    assert 0.925 <= covered[0] / REPEATS <= 0.975
-    assert covered[1] / REPEATS < 0.7  # what clusters are for
+    assert 0.92 <= covered[0] / (REPEATS // 2) <= 0.98
+    assert covered[1] / (REPEATS // 2) < 0.7  # what clusters are for
 
 
 def test_means_cover_the_truth():
     rng, clusters, covered = np.random.default_rng(4), np.arange(200), 0
-    for _ in range(REPEATS):
+    for _ in range(REPEATS // 2):
         found = effects.mean([arm(rng, 5, clusters, 0.2 * rng.standard_normal(200), 0.01, 0.0, 0.1)], clusters)
         covered += found.low <= 0.5 <= found.high
-    assert 0.925 <= covered / REPEATS <= 0.975
+    assert 0.92 <= covered / (REPEATS // 2) <= 0.98
 
 
 def test_several_sets_are_a_sample_of_sets():
@@ -224,8 +224,8 @@ def made(ef, recall, milliseconds=1.0, order="random", **more):
     return {**head, "recall": estimate(recall), **costs, **more}
 
 
-def changed(ef, points, p=0.001, order="category"):
-    return made(ef, 0.0, order=order) | {"recall": estimate(points / 100, p_holm=p)}
+def changed(ef, points, p=0.001, half=1.0):
+    return made(ef, 0.0, order="category") | {"recall": estimate(points / 100, half / 100, p_holm=p)}
 
 
 def test_the_cheapest_index_that_surely_reaches_the_target():

@@ -18,11 +18,14 @@ def choose(results: Results, arguments: Sequence[str], dataset: str = "") -> dic
             may be left out where only one dataset fits.
 
     Raises:
-        UsageError: a name fits no result or several, or the results are of several datasets.
+        UsageError: a name fits no result or several, the results are of several datasets, or one is of a study.
     """
     folders = {argument: open_result(Path(argument)) for argument in arguments}
     stored = [] if arguments and all(folders.values()) else _of_dataset(results, dataset)
     found = [folders[argument] or _named(argument, stored, results.root) for argument in arguments] or stored
+    for result in found:
+        if result.kind != "eval":
+            raise UsageError(f"{result.folder} is of `posbench {result.kind}`; expected results of `posbench eval`")
     chosen = list({result.folder.resolve(): result for result in found}.values())
     if not arguments or not all(folders.values()):
         _refuse_several_datasets(chosen)
