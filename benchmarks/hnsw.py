@@ -24,14 +24,15 @@ from posbench.studies.hnsw import study
 from posbench.studies.hnsw.grid import Grid, Index, Vectors
 from posbench.studies.hnsw.subjects import measure, subjects
 
-ORDERS = ("random", "lid-ascending", "category", "far-first")
+ORDERS = ("random", "lid-ascending", "lid-descending", "far-first")
 EFS = (10, 32, 64, 128)
-PARAMETERS = {"number": 80, "low": 2, "high": 128, "spread": 100.0}
+DIMENSION = 32
+QUERIES = 1000
 
 
 def build(seed: int, documents: int, width: int) -> float:
     """One build and its searches by the library alone; its seconds."""
-    made = generate("subspaces", documents, 500, 0, width=width, **{**PARAMETERS, "high": width})
+    made = generate("single-subspace", documents, QUERIES, 0, width=width, dimension=DIMENSION)
     how = Build(graphs.chosen("auto"), 16, 128, seed)
     order = np.random.default_rng(seed).permutation(documents)
     start = time.perf_counter()
@@ -43,12 +44,8 @@ def build(seed: int, documents: int, width: int) -> float:
 
 def main(documents: int, width: int) -> None:
     """Runs one grid of 20 builds and as many by hand."""
-    vectors = Vectors(
-        synthetic="subspaces",
-        documents=documents,
-        queries=500,
-        parameters={**PARAMETERS, "width": width, "high": width},
-    )
+    parameters = {"width": width, "dimension": DIMENSION}
+    vectors = Vectors(synthetic="single-subspace", documents=documents, queries=QUERIES, parameters=parameters)
     index = Index(m=(16,), ef_construction=(128,), ef_search=EFS)
     grid = Grid(vectors=(vectors,), index=(index,), orders=ORDERS, data_seeds=1, level_seeds=5, probe=0)
     with tempfile.TemporaryDirectory() as folder:
