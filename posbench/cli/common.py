@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,32 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 0 on")
     return int(text)
+
+
+class _NoPandas(MetaPathFinder):
+    """Says that pandas is not installed."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuses pandas, leaves all else to others."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def spare_pandas() -> None:
+    """Lets pyarrow find no pandas when it first looks for it, at its first array; importing it takes a quarter second.
+
+    Whoever imports pandas gets it as ever, and pyarrow's ``to_pandas`` looks again; only ``pa.array`` and ``pa.table``
+    no longer know objects of pandas. So not where code of the user's own runs.
+    """
+    import pyarrow as pa
+
+    if "pandas" in sys.modules:
+        return
+    sys.meta_path.insert(0, absent := _NoPandas())
+    try:
+        pa.scalar(0)
+    finally:
+        sys.meta_path.remove(absent)
 
 
 def print_json(content: Any) -> None:

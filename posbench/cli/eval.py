@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from posbench import experiment, measures
     from posbench.errors import UsageError
 
+    if not (":" in args.model or args.model.endswith(".toml") or args.trust_remote_code):
+        common.spare_pandas()
     if args.depth < 1:
         raise UsageError(f"--depth {args.depth}; expected 1 or more")
     settings = experiment.Settings(
