@@ -77,6 +77,7 @@ def _shape(folder: Path, encode: Encode) -> Shape | None:
     plain = (
         kinds in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
         and steps[0][1] == ""
+        and (folder / "tokenizer.json").is_file()
         and pooling in {"cls", "mean"}
         and encode.pooling in {"", pooling}
         and config["model_type"] == "bert"
