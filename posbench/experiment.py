@@ -17,8 +17,9 @@ from posbench import bias, controls, indexed, loaders, manifest, measures, ranke
 from posbench.errors import UsageError
 from posbench.evaluate import constant, evaluate
 from posbench.recipe import Bm25Recipe, HnswRecipe, RankerRecipe, digest
-from posbench.store import RESULTS, Cache, Result, Results, default_cache
+from posbench.store import RESULTS, Cache, Result, Results, default_cache, sha256_of
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
+from posbench.versions import installed, own_code
 
 
 @dataclass(frozen=True)
@@ -312,21 +313,40 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
 
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
+    return {
+        "dataset": job.dataset,
+        "ranker": job.name,
+        "weights": found.manifest["weights"],
+        **_analysis(job, found, report),
+        "truncation": found.manifest["truncation"],
+        "counts": found.manifest["dataset"]["counts"],
+        "seed": job.settings.seed,
+        "result": str(found.folder),
+    }
+
+
+def _analysis(job: _Job, found: Result, report: Report) -> dict[str, Any]:
+    """``_analysed``, from the cache where the same code analysed the same values before."""
+    values = sha256_of(found.folder / "queries.parquet")
+    code = [own_code(), installed(["numpy"])]
+    key = digest([code, found.manifest["fingerprint"], values, report.measures, job.settings.seed])
+    cache = Cache(job.settings.cache)
+    if job.settings.again or cache.recall("analyses", key) is None:
+        cache.note("analyses", key, _analysed(job, report))
+    known: dict[str, Any] = cache.recall("analyses", key)
+    return known
+
+
+def _analysed(job: _Job, report: Report) -> dict[str, Any]:
+    """What the values of the queries say, and how sure: a function of report, collections and seed."""
     names = list(report.measures)
     clusters, strata, resampled = _groups(job.collections, report)
     values = np.stack([report.values(name) for name in names], axis=1)
     low, high = stats.mean_intervals(values, clusters, strata, seed=job.settings.seed)
     main = next((name for name in names if name == "nDCG@10"), names[0])
     return {
-        "dataset": job.dataset,
-        "ranker": job.name,
-        "weights": found.manifest["weights"],
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
         "resampled": resampled,
         "bias": bias.position_report(report, main, seed=job.settings.seed),
-        "truncation": found.manifest["truncation"],
-        "counts": found.manifest["dataset"]["counts"],
-        "seed": job.settings.seed,
-        "result": str(found.folder),
     }

@@ -6,11 +6,13 @@ expected form.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -205,7 +207,8 @@ def read(path: Path, kind: Literal["datasets", "rankers"]) -> Any:
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         key = where.strip("`.") or "(top level)"
-        raise RecipeError(f"{path}: key {key}: {message[:1].lower()}{message[1:]}") from error
+        said = f"{message[:1].lower()}{message[1:]}{_nearest_key(message, where, kind)}"
+        raise RecipeError(f"{path}: key {key}: {said}") from error
     if isinstance(recipe, HnswRecipe) and isinstance(recipe.ranker, str) and recipe.ranker.endswith(".toml"):
         return msgspec.structs.replace(recipe, ranker=str(path.resolve().parent / recipe.ranker))
     sources = getattr(recipe, "source", ())
@@ -213,6 +216,20 @@ def read(path: Path, kind: Literal["datasets", "rankers"]) -> Any:
         return recipe
     here = path.resolve().parent
     return msgspec.structs.replace(recipe, source=tuple(_from_folder(source, here) for source in sources))
+
+
+def _nearest_key(message: str, where: str, kind: str) -> str:
+    """The keys most like the unknown one that a message names, as a remark; "" where none is or the fault is another.
+
+    ``where`` is the place of the table that holds it: "" or "`" for the top, ".encode`" and "[0]" parts below it.
+    """
+    unknown = re.fullmatch("Object contains unknown field `(.*)`", message)
+    if unknown is None:
+        return ""
+    below = where.strip("`.").split("[")[0]
+    tables: Any = {"encode": [Encode], "source": [Source]}.get(below, get_args(_TYPES[kind]) or [_TYPES[kind]])
+    near = get_close_matches(unknown[1], sorted({name for table in tables for name in table.__struct_fields__}))
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def _from_folder(source: Source, folder: Path) -> Source:

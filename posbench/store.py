@@ -180,7 +180,7 @@ def result_in(folder: Path) -> Result:
 
 @dataclass(frozen=True)
 class Cache:
-    """Arrays that cost much to compute, under a hash of all that went into them."""
+    """Arrays and JSON that cost much to compute, under a hash of all that went into them."""
 
     root: Path
 
@@ -204,6 +204,16 @@ class Cache:
             part.mkdir()
             for name, array in arrays.items():
                 np.save(part / f"{name}.npy", array, allow_pickle=False)
+
+    def recall(self, kind: str, key: str) -> Any:
+        """The JSON of an entry, or None."""
+        path = self.folder(kind, key).with_suffix(".json")
+        return read_json(path) if path.is_file() else None
+
+    def note(self, kind: str, key: str, content: Any) -> None:
+        """Writes an entry of JSON, not-a-numbers included."""
+        with written(self.folder(kind, key).with_suffix(".json")) as part:
+            part.write_text(json.dumps(content), encoding="utf-8")
 
     def drop(self, kind: str, keys: Sequence[str]) -> None:
         """Deletes entries; ones that are not there do not matter."""

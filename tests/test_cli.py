@@ -89,6 +89,40 @@ def test_a_finished_result_is_read_and_more_measures_come_from_its_run(capsys, p
     assert more["measures"]["nDCG@10"] == first["measures"]["nDCG@10"]
 
 
+def test_a_kept_analysis_is_printed_as_a_fresh_one_and_dropped_with_what_it_came_from(capsys, places, monkeypatch):
+    from posbench import experiment
+
+    made = []
+    fresh = experiment._analysed
+    monkeypatch.setattr(experiment, "_analysed", lambda *args: made.append(1) or fresh(*args))
+
+    def again(*more):
+        """What the command prints, and whether it analysed."""
+        made.clear()
+        status, out, _ = call(capsys, "eval", "--model", "bm25", "--dataset", "posir-mini/spa", *more, *places)
+        assert status == 0
+        return out, bool(made)
+
+    assert again()[1]
+    table, text = again()[0], again("--json")[0]
+    assert again() == (table, False)
+    assert again("--again")[1]
+    assert again() == (table, False)
+    assert again("--json") == (text, False)
+    assert again("--seed", "1", "--json")[1]
+    assert again("--seed", "1", "--json")[0] != text
+    assert again("--measures", "RR@10")[1]
+    again()  # the measures that the result now holds too are part of its file
+    assert again() == (table, False)
+    monkeypatch.setattr(experiment, "own_code", lambda: "of another version")
+    assert again() == (table, True)
+    assert again() == (table, False)
+    file = next(Path(places[1]).rglob("queries.parquet"))
+    file.write_bytes(b"no parquet")
+    status, _, err = call(capsys, "eval", "--model", "bm25", "--dataset", "posir-mini/spa", *places)
+    assert (status, "damaged result" in err) == (2, True)
+
+
 def test_the_same_command_gives_the_same_bytes(capsys, tmp_path):
     folders = []
     for name in "ab":
@@ -194,6 +228,19 @@ def test_list_and_show(capsys):
     assert "intfloat/multilingual-e5-small" in out
     status, out, _ = call(capsys, "show", "posir", "--json")
     assert len(json.loads(out)["datasets"]["domains"]) == 31
+
+
+def test_show_takes_a_recipe_file(capsys, tmp_path):
+    from posbench import recipe
+
+    file = tmp_path / "mine.toml"
+    file.write_text(recipe.path_of("bm25", "rankers").read_text().replace("k1 = 0.9", "k1 = 1.2"))
+    status, out, _ = call(capsys, "show", file)
+    assert (status, out.splitlines()[0]) == (0, f"# ranker recipe: {file}")
+    assert json.loads(call(capsys, "show", file, "--json")[1])["rankers"]["k1"] == 1.2
+    status, out, err = call(capsys, "show", tmp_path / "none.toml")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "none.toml: not a readable TOML file" in err
 
 
 def test_help_is_quick_and_imports_nothing_heavy():

@@ -49,7 +49,19 @@ def test_aliases_name_one_ranker_each():
 
 
 FAULTS = {
-    "an unknown key": (GOOD + "pools = 1", r"my\.toml: key encode: object contains unknown field `pools`"),
+    "an unknown key": (
+        GOOD + "pools = 1",
+        r"my\.toml: key encode: object contains unknown field `pools` \(did you mean pooling\?\)",
+    ),
+    "an unknown key like no other": (GOOD + "xyzzy = 1", r"my\.toml: key encode: object .* field `xyzzy`$"),
+    "an unknown key of a source": (
+        GOOD.replace("hub =", "hubb ="),
+        r"my\.toml: key source\[0\]: .* `hubb` \(did you mean hub\?\)",
+    ),
+    "an unknown key at the top": (
+        GOOD.replace("licence =", "licens ="),
+        r"my\.toml: key \(top level\): .* `licens` \(did you mean licence",
+    ),
     "a wrong type": (GOOD.replace("512", '"512"'), r"my\.toml: key encode\.max_tokens: expected `int`, got `str`"),
     "a missing key": (GOOD.replace('licence = "MIT"', ""), r"my\.toml: key \(top level\): .*missing.*`licence`"),
     "an unknown kind": (GOOD.replace('"dense"', '"sparse"'), r"my\.toml: key kind: invalid value 'sparse'"),

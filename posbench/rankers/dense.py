@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from posbench import topk
 from posbench.errors import UsageError
 from posbench.rankers import encoders, grouped, weights, windows
-from posbench.rankers.encoders import Encoder, Role
+from posbench.rankers.encoders import Encoder
+from posbench.rankers.tokens import Role
 from posbench.recipe import DenseRecipe, digest
 from posbench.store import Cache
 from posbench.types import (

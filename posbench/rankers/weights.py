@@ -92,6 +92,10 @@ def _packaged(source: Source) -> Weights:
 
 
 def _hub(source: Source) -> Weights:
+    from huggingface_hub import constants
+
+    if not (Path(constants.HF_HUB_CACHE) / f"models--{source.hub.replace('/', '--')}").is_dir() and not reachable():
+        raise _unanswered(source)  # before the import of the hub's whole client, which takes a quarter of a second
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -104,9 +108,7 @@ def _hub(source: Source) -> Weights:
             folder = snapshot_download(**wanted)
     except LocalEntryNotFoundError as error:
         if not reachable():
-            raise MissingPartError(
-                f"the hub did not answer for {source.hub}, and it is not in the local cache"
-            ) from error
+            raise _unanswered(source) from error
         try:
             folder = snapshot_download(**wanted)
         except (HfHubHTTPError, OSError) as failure:
@@ -116,6 +118,10 @@ def _hub(source: Source) -> Weights:
     commit = Path(folder).name
     identity = {"source": "hub", "repository": source.hub, "revision": commit}
     return Weights("folder", Path(folder), identity, f"weights from the hub, {source.hub} at {commit[:10]}")
+
+
+def _unanswered(source: Source) -> MissingPartError:
+    return MissingPartError(f"the hub did not answer for {source.hub}, and it is not in the local cache")
 
 
 _NOT_NEEDED = ["*.onnx", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.mlmodel", "imgs/*"]

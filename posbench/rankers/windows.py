@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from posbench.errors import UsageError
-from posbench.rankers.encoders import Encoder, Role
+from posbench.rankers.encoders import Encoder
+from posbench.rankers.tokens import Role
 from posbench.types import Float32, Int32, Int64, Progress, Strings, no_progress, strings
 
 _TEXTS = 1024  # texts that are Python strings at one time

@@ -12,7 +12,7 @@ import numpy as np
 
 from posbench.errors import UsageError
 from posbench.rankers.dense import out_of_memory
-from posbench.rankers.encoders import Encoder, SentenceTransformerEncoder
+from posbench.rankers.encoders import Encoder, layered
 from posbench.studies.curves import Attribution
 from posbench.types import Float32, Int32
 
@@ -51,9 +51,10 @@ class Differentiable:
             UsageError: the model has no embedding layer to differentiate by, or cannot say which characters a token
                 stands for, or reads texts in a way that is not followed here.
         """
-        if not isinstance(encoder, SentenceTransformerEncoder):
+        found = layered(encoder)
+        if found is None:
             raise _no_gradient()
-        self.encoder = encoder
+        self.encoder = encoder = found
         self.model = encoder.model.requires_grad_(False)
         self.max_tokens = min(max_tokens or encoder.max_tokens, encoder.max_tokens)
         least = int(encoder.lengths([""], "document")[0]) + 1

@@ -18,7 +18,7 @@ from posbench import loaders, manifest, rankers
 from posbench.errors import UsageError
 from posbench.evaluate import constant
 from posbench.experiment import Outcome, Settings, common_name
-from posbench.rankers.encoders import SentenceTransformerEncoder
+from posbench.rankers.encoders import layered
 from posbench.recipe import DenseRecipe, RankerRecipe, digest
 from posbench.store import Cache, Result, Results
 from posbench.studies import curves, gradients
@@ -209,7 +209,8 @@ def _kept(job: _Job) -> Callable[[str], int]:
     encoder, limit = getattr(job.ranker, "encoder", None), job.method.max_tokens
     if not limit:
         return len if encoder is None else partial(encoder.kept_chars, role="document")
-    if not isinstance(encoder, SentenceTransformerEncoder):
+    encoder = layered(encoder)
+    if encoder is None:
         raise UsageError(f"--max-tokens {limit}; expected none with {job.name}, whose texts cannot be cut by tokens")
     model = Differentiable(encoder, limit)
     return lambda text: int(model.read([text]).spans[..., 1].max())
