@@ -1,6 +1,7 @@
 """Evaluate a ranker on a dataset: rank, measure, show position bias, store. A finished result is not computed again."""
 
 import argparse
+from dataclasses import replace
 
 from posbench.cli import common
 
@@ -46,22 +47,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.depth < 1:
         raise UsageError(f"--depth {args.depth}; expected 1 or more")
-    settings = experiment.Settings(
+    settings = replace(
+        common.settings(args),
         measures=measures.parse(args.measures) or measures.DEFAULT,
         depth=args.depth,
-        seed=args.seed,
-        out=args.out,
-        cache=args.cache,
-        devices=common.devices(args),
         window=args.window,
         window_tokens=args.window_tokens,
         stride=args.stride,
         index=args.index,
         controls=args.controls,
-        again=args.again,
-        remote_code=args.trust_remote_code,
-        options=common.load_options(args),
-        command=args.command,
     )
     with common.progress(args) as progress:
         outcome = experiment.run(args.dataset, args.model, settings, progress)
