@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from posbench import experiment, plots, recipe
 from posbench.cli import main
 from posbench.errors import UsageError
+from posbench.hnsw import graphs
 from posbench.plots import hnsw, ranks, stored, style
 from posbench.studies.hnsw import study
 from posbench.studies.hnsw.grid import Grid, Index, Vectors
@@ -233,7 +234,9 @@ def test_ranks_hold_the_shifts_and_name_both_ends(charts, told, rows_of, texts):
     assert drawn == expected
     words = texts(plots.svg(charts["ranks"]))
     panels = charts["ranks"]["vconcat"]
-    assert [panel["title"]["subtitle"] for panel in panels] == [[f"hnswlib M {m} efConstruction 10"] for m in (4, 8)]
+    assert [panel["title"]["subtitle"] for panel in panels] == [
+        [f"{graphs.chosen('auto')} M {m} efConstruction 10"] for m in (4, 8)
+    ]
     for model in shifts[0]["models"]:
         assert f"{model['exact_rank']}  {model['ranker']}  {model['exact']:.4f}" in words
     for last in (row for row in shifts if (row["ef_search"], row["order"]) == (40, "lid-ascending")):
