@@ -580,7 +580,7 @@ ERRORS = {
     "one build": (("--vectors", "{}/v.npy", "--level-seeds", "1"), "level_seeds 1; expected 2 or more"),
     "target": (("--vectors", "{}/v.npy", "--target", "1.5"), "--target 1.5"),
     "jobs": (("--vectors", "{}/v.npy", "--jobs", "-2"), "--jobs -2"),
-    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; an index needs vectors"),
+    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; expected an embedding model"),
     "same model": (("--model", "wordllama", "--model", "wordllama"), "are named 'wordllama on posir-mini/eng-Latn'"),
 }
 

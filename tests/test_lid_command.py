@@ -115,7 +115,7 @@ def test_undefined_figures_are_said_to_be(capsys, tmp_path):
 ERRORS = {
     "nothing": ((), "found neither of --model and --vectors"),
     "both": (("--model", "wordllama", "--vectors", "{}/docs.npy"), "found both of --model and --vectors"),
-    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; LID needs an embedding model"),
+    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; expected an embedding model"),
     "large k": (("--vectors", "{}/docs.npy", "--k", "250"), "docs: k 250: found 249 possible neighbours"),
     "large sample": (("--vectors", "{}/docs.npy", "--sample", "251"), "docs: sample of 251"),
     "negative sample": (("--vectors", "{}/docs.npy", "--sample", "-1"), "--sample -1; expected 0"),
@@ -143,4 +143,4 @@ def test_documents_in_windows_have_no_one_vector(capsys, tmp_path):
     (tmp_path / "windows.toml").write_text(text.replace("max_tokens = 1000000", "max_tokens = 64"))
     status, _, err = call(capsys, "--model", tmp_path / "windows.toml", "--cache", tmp_path / "cache")
     assert status == 2
-    assert "windows gives a document a vector for each window; LID needs one" in err
+    assert "windows gives a document a vector for each window; expected one a document" in err

@@ -405,7 +405,7 @@ def test_evidence_in_another_language_has_no_place(capsys, tmp_path):
 
 
 ERRORS = {
-    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; saliency needs an embedding model"),
+    "no embeddings": (("--model", "bm25"), "bm25 does not embed texts; expected an embedding model"),
     "no gradient": (("--model", "wordllama"), "no token embeddings to differentiate by; use --method occlusion"),
     "no limit": (("--model", "wordllama", "--method", "occlusion", "--max-tokens", 9), "--max-tokens 9; expected none"),
     "too long": (("--model", "wordllama", "--min-tokens", 99999), "the longest of these documents has"),

@@ -22,6 +22,7 @@ from posbench.hnsw.dimension import Dimension, Error
 from posbench.hnsw.vectors import VectorSet, read_vectors
 from posbench.recipe import digest
 from posbench.store import Cache, written
+from posbench.studies import embedder
 from posbench.types import Collection, Progress, Strings, no_progress, strings
 
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
@@ -83,12 +84,7 @@ def of_model(
     """
     settings = settings or Settings()
     name, recipe = rankers.resolve(model)
-    rankers.check_devices(settings.devices)
-    devices = settings.devices or rankers.devices()
-    places: dict[str, Any] = {"cache": settings.cache, "devices": devices, "remote_code": settings.remote_code}
-    ranker = rankers.build(recipe, depth=1, progress=progress, name=name, **places)
-    if not callable(getattr(ranker, "embeddings", None)):
-        raise UsageError(f"{name} does not embed texts; LID needs an embedding model, see `posbench list rankers`")
+    ranker = embedder.build(name, recipe, settings, progress)
     collections = loaders.load(dataset, settings.options, progress)
     parts = [_embedded(collection, ranker, name) for collection in collections]
     about = {"dataset": common_name(collections), "ranker": name, "weights": manifest.weights(ranker)}
@@ -111,14 +107,7 @@ def of_vectors(
 
 def _embedded(collection: Collection, ranker: Any, name: str) -> _Part:
     """The vectors that the ranker searches and asks with."""
-    if hasattr(ranker, "documents"):
-        vectors, bounds = ranker.documents(collection.docs)
-        if bounds is not None:
-            raise UsageError(f"{name} gives a document a vector for each window; LID needs one: choose another window")
-    else:
-        vectors = ranker.embeddings(collection.docs, "document")["vectors"]
-    asked = ranker.embeddings(collection.queries, "query")["vectors"]
-    docs, queries = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(asked, np.float32)
+    docs, queries = embedder.vectors(ranker, collection, name)
     return _Part(VectorSet(collection.name, docs, queries).check(), collection.doc_ids, collection.query_ids)
 
 

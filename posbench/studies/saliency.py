@@ -21,7 +21,7 @@ from posbench.experiment import Outcome, Settings, common_name
 from posbench.rankers.encoders import layered
 from posbench.recipe import DenseRecipe, RankerRecipe, digest
 from posbench.store import Cache, Result, Results
-from posbench.studies import curves, gradients
+from posbench.studies import curves, embedder, gradients
 from posbench.studies.curves import Attribution
 from posbench.studies.gradients import Differentiable
 from posbench.studies.occlusion import occlude
@@ -79,12 +79,8 @@ def run(
     settings = settings or Settings()
     name, recipe = rankers.resolve(model)
     recipe = _exact(recipe)
-    rankers.check_devices(settings.devices)
     devices = settings.devices or rankers.devices()
-    places: dict[str, Any] = {"cache": settings.cache, "devices": devices, "remote_code": settings.remote_code}
-    ranker = rankers.build(recipe, depth=1, progress=progress, name=name, **places)
-    if not callable(getattr(ranker, "embeddings", None)):
-        raise UsageError(f"{name} does not embed texts; saliency needs an embedding model, see `posbench list rankers`")
+    ranker = embedder.build(name, recipe, settings, progress)
     collections = loaders.load(dataset, settings.options, progress)
     whole = common_name(collections)
     job = _Job(whole, name, collections, ranker, recipe, method, selection, settings, devices, progress)

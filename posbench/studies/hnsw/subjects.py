@@ -19,6 +19,7 @@ from posbench.hnsw.synthetic import generate
 from posbench.hnsw.vectors import VectorSet, metric_of, read_vectors
 from posbench.recipe import digest
 from posbench.store import Cache
+from posbench.studies import embedder
 from posbench.studies.dimension import How, measured
 from posbench.studies.hnsw.grid import FILE, Grid, Vectors
 from posbench.types import Collection, Float64, Int64, Progress, no_progress
@@ -89,17 +90,9 @@ def _embedded(
     vectors: Vectors, model: str, collections: Any, settings: Settings, progress: Progress
 ) -> Iterator[Subject]:
     name, recipe = rankers.resolve(model)
-    devices = settings.devices or rankers.devices()
-    places: dict[str, Any] = {"cache": settings.cache, "devices": devices, "remote_code": settings.remote_code}
-    ranker: Any = rankers.build(recipe, depth=1, progress=progress, name=name, **places)
-    if not callable(getattr(ranker, "documents", None)):
-        raise UsageError(f"{name} does not embed texts; an index needs vectors, see `posbench list rankers`")
+    ranker = embedder.build(name, recipe, settings, progress)
     for collection in collections:
-        docs, bounds = ranker.documents(collection.docs)
-        if bounds is not None:
-            raise UsageError(f"{name} gives a document a vector for each window; an index needs one: use average")
-        asked = ranker.embeddings(collection.queries, "query")["vectors"]
-        docs, asked = np.ascontiguousarray(docs, np.float32), np.ascontiguousarray(asked, np.float32)
+        docs, asked = embedder.vectors(ranker, collection, name)
         labels = next((collection.doc_labels[key] for key in _LABELS if key in collection.doc_labels), None)
         found = VectorSet(collection.name, docs, asked, metric_of(docs), _codes(labels)).check()
         where = vectors.name if vectors.name and len(collections) == 1 else collection.name
