@@ -320,6 +320,7 @@ def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
         **_analysis(job, found, report),
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
+        "selection": found.manifest["dataset"].get("selection"),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }

@@ -13,26 +13,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line a result: dataset, ranker, what was done if not eval, means of whole measures, folder."""
     from posbench.exports import means
+    from posbench.manifest import shown_name
     from posbench.store import Results
 
+    stored = Results(args.out).all()
     rows = [
         {
             "dataset": result.manifest["dataset"]["name"],
+            "selection": result.manifest["dataset"].get("selection"),
             "ranker": result.manifest["ranker"]["name"],
             "kind": result.kind,
             "measures": means(result.report()),
             "weights": result.manifest["weights"],
             "result": str(result.folder),
         }
-        for result in Results(args.out).all()
+        for result in stored
     ]
     if args.json:
         common.print_json({"runs": rows})
         return 0
     if not rows:
         common.remark(args, f"no results in {args.out}; `posbench eval --model e5` makes one")
-    for row in rows:
+    for row, result in zip(rows, stored, strict=True):
         figures = "  ".join(f"{name} {value:.4f}" for name, value in row["measures"].items() if ":" not in name)
         kind = "" if row["kind"] == "eval" else f"{row['kind']}  "
-        common.echo(f"{row['dataset']}  {row['ranker']}  {kind}{figures}  {row['result']}")
+        common.echo(f"{shown_name(result.manifest['dataset'])}  {row['ranker']}  {kind}{figures}  {row['result']}")
     return 0

@@ -11,6 +11,7 @@ from posbench.bias import shuffle
 from posbench.bias.grid import Grid
 from posbench.bias.shuffled import Shuffled
 from posbench.errors import UsageError
+from posbench.manifest import selection_text
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
@@ -56,7 +57,17 @@ def draw(
     measure = measure or ("nDCG@10" if "nDCG@10" in first else first[0])
     found = dict(zip(names(results), reports, strict=True))
     datasets = dict.fromkeys(str(result.manifest["dataset"]["name"]) for result in results)
-    return KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+    drawn = KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+    return _marked(drawn, results)
+
+
+def _marked(drawn: Chart, results: Sequence[Result]) -> Chart:
+    """A chart that says beneath its title which datasets are selections."""
+    about = {str(one["name"]): selection_text(one) for one in (result.manifest["dataset"] for result in results)}
+    selected = {name: text for name, text in about.items() if text}
+    lines = [f"{name}: {text}" if len(about) > 1 else text for name, text in selected.items()]
+    title = drawn["title"]
+    return drawn | {"title": title | {"subtitle": [*title["subtitle"], *lines]}} if lines else drawn
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,9 @@ def names(results: Sequence[Result]) -> list[str]:
     rankers = [str(result.manifest["ranker"]["name"]) for result in results]
     datasets = [str(result.manifest["dataset"]["name"]) for result in results]
     both = [f"{ranker} on {dataset}" for ranker, dataset in zip(rankers, datasets, strict=True)]
-    for short in (rankers, datasets, both):
+    selected = any("selection" in result.manifest["dataset"] for result in results)
+    mixed = selected and len(set(datasets)) > 1  # which of them is on the selection must be seen
+    for short in (both,) if mixed else (rankers, datasets, both):
         if len(set(short)) == len(results):
             return short
     full = [f"{name} {result.folder.name[:6]}" for name, result in zip(both, results, strict=True)]

@@ -1,0 +1,1 @@
+"""Data selection: texts that look like a target, and collections made smaller without losing an answer."""
