@@ -16,7 +16,7 @@ LAYERS = [
     {"types"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
-    {"loaders", "rankers", "compose"},
+    {"loaders", "rankers", "compose", "dsir"},
     {"controls", "indexed", "manifest"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},
