@@ -15,6 +15,7 @@ from posbench.manifest import selection_text
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
+from posbench.plots.mini import size_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
 from posbench.plots.ranks import rank_shifts
@@ -24,6 +25,7 @@ from posbench.store import Result
 from posbench.studies import curves
 from posbench.studies.hnsw.lid import by_lid
 from posbench.studies.hnsw.summary import summary
+from posbench.studies.mini import summary as mini
 from posbench.types import Float64, Progress, Report, no_progress
 
 _SAMPLE = 40  # queries drawn one by one
@@ -266,7 +268,18 @@ def _ranks(job: _Job) -> Chart:
     return rank_shifts(found["shifts"], _depth(report), job.about)
 
 
-STUDIES = {"saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
+def _mini(job: _Job) -> Chart:
+    """The one study of mini-benchmarks."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a study of mini-benchmarks is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    found = mini.summary(report)
+    job.advance(1)
+    lines = [f"{job.about}, {found['queries']:,} queries; {len(found['rankers'])} rankers by {found['measure']}"]
+    return size_curves(found["selectors"], found["wanted"], lines)
+
+
+STUDIES = {"mini": "mini", "saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
 """Which command's results a kind draws, where these are not of ``posbench eval``."""
 
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
@@ -275,6 +288,7 @@ KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "forest": _forest,
     "heatmap": _heatmap,
     "lid": _lid,
+    "mini": _mini,
     "null": _null,
     "offsets": _offsets,
     "ranks": _ranks,
