@@ -89,7 +89,7 @@ def test_strata_keep_their_shares(parts):
     names = [label for part in found for label in part.query_labels["domain"].to_pylist()]
     whole = [label for part in parts for label in part.query_labels["domain"].to_pylist()]
     assert all(abs(names.count(name) - 80 * whole.count(name) / 600) < 1 for name in set(whole))
-    with pytest.raises(UsageError, match="no stratum 'colour'; these queries have domain, length, position"):
+    with pytest.raises(UsageError, match="no stratum 'colour'; these queries have domain, language, length, position"):
         study.select_benchmark(parts, first, first, Wanted(queries=3, strata="colour"))
 
 
