@@ -8,10 +8,10 @@ python benchmarks/dsir_quality.py [--documents N] [--seeds N] [--targets NAME ..
 
 The raw text is N documents of mixed sources (``dsir_text.py``, and XQuAD's paragraphs and questions); the target is
 text of one source that the raw text lacks, half of it fitted, half held out. For each seed all is drawn anew: which
-text is fitted, held out and raw, the samples and the noise. Printed is KL(held-out || selected) in nats over 10,000 buckets of
-unigrams and bigrams with epsilon 1e-8: the mean and its 95% interval over seeds, with the share of the selection that
-is of the target's source, and how much longer than the target's its texts are. "source" is a random draw from what the
-raw text has of the target's source: as good as knowing the source of every text. ``--small`` compares smoothing for
+text is fitted, held out and raw, the samples and the noise. Printed is KL(held-out || selected) in nats over 10,000
+buckets of unigrams and bigrams with epsilon 1e-8: the mean and its 95% interval over seeds, with the share of the
+selection that is of the target's source, and how much longer than the target's its texts are. "source" is a random draw
+from what the raw text has of the target's source: as good as knowing the source of every text. ``--small`` compares smoothing for
 targets of 10, 50 and 200 texts instead.
 """
 
@@ -148,8 +148,8 @@ class Trial:
     def judge(self, rows: Int64) -> Row:
         """What a selection is worth."""
         held, raw = self.features["held_out"], self.features["raw"]
-        far = kl(*(weights.distribution(one.counts()) for one in (held, raw.take(rows))))
-        return far, float(self.true[rows].mean()), float(raw.tokens[rows].mean() / held.tokens.mean())
+        p, q = (weights.distribution(one.counts()) for one in (held, raw.take(rows)))
+        return kl(p, q), float(self.true[rows].mean()), float(raw.tokens[rows].mean() / held.tokens.mean())
 
     def log_ratio(self, name: str, settings: Settings) -> Float64:
         """The log weights of the raw texts."""
