@@ -30,7 +30,7 @@ from posbench.types import Int64, Strings
 
 VERSION = 1  # of the tokenizer and the hash: a change of either changes every bucket
 LONGEST = 256  # characters a token
-BLOCK = 1 << 16  # bytes a block: what is made of them stays in the cache
+BLOCK = 1 << 18  # bytes a block: what is made of them stays in the cache
 _PAD = 8  # bytes after the text that can be read as part of a word
 _Bytes = NDArray[np.uint8]
 
@@ -38,9 +38,8 @@ _FIRST, _SECOND, _LENGTH = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xD6E8FEB
 _HALF, _THIRD = np.uint64(32), np.uint64(29)
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
-_LEAD_SIZE = np.array([1] * 0xC0 + [2] * 0x20 + [3] * 0x10 + [4] * 0x10, np.uint8)
-_LEAD_BITS = np.array([0, 0, 0x1F, 0x0F, 0x07], np.uint32)
-_LEAD_TAG = np.array([0, 0, 0xC0, 0xE0, 0xF0], np.uint8)
+_LEADS = {2: (0xC0, 0xE0), 3: (0xE0, 0xF0), 4: (0xF0, 0xF8)}  # first bytes of characters of so many bytes
+_SIX, _TAIL = np.uint32(6), np.uint8(0x3F)
 
 
 class Spans(NamedTuple):
@@ -67,10 +66,9 @@ def spans(data: _Bytes, rows: Int64, base: int = unicode.WORD) -> Spans:
     classes = np.frombuffer(bytearray(raw).translate(kinds), np.uint8)
     cuts = np.zeros(size + 1, np.bool_)  # where a run begins
     cuts[rows] = True
-    leads = np.flatnonzero(data >= 0xC0)
-    singles = _beyond_ascii(text, classes, leads, cuts, base) if len(leads) else leads
+    if data.max(initial=0) >= 0x80:
+        _beyond_ascii(text, classes, cuts, base)
     cuts[1:size] |= classes[1:] != classes[:-1]
-    cuts[singles] = True
     cuts[:1], cuts[size] = True, True
     runs = np.flatnonzero(cuts)
     tokens = np.flatnonzero(classes[runs[:-1]] != unicode.SPACE)
@@ -87,61 +85,61 @@ def _ascii_tables() -> tuple[bytes, bytes]:
     return lower, (table & 7).astype(np.uint8).tobytes() + bytes([unicode.WORD]) * 128
 
 
-def _beyond_ascii(text: _Bytes, classes: _Bytes, leads: Int64, cuts: NDArray[np.bool_], base: int) -> Int64:
-    """Puts the characters beyond ASCII into lower case and sets their classes; returns where single ones begin."""
-    sizes = _LEAD_SIZE[text[leads]]
-    found = unicode.table()[_code_points(text, leads, sizes)]
-    kinds = (found & 7).astype(np.uint8)
-    marks = np.flatnonzero(kinds == unicode.MARK)
-    singles: Int64 = leads[kinds == unicode.SINGLE]
-    changed = np.flatnonzero(kinds != unicode.WORD)
-    _write(classes, leads[changed], sizes[changed], [kinds[changed]] * 4)
-    _join_marks(classes, leads[marks], sizes[marks], cuts, base)
-    _lower(text, leads, sizes, found >> np.uint32(unicode.CLASS_BITS))
-    return singles
+def _beyond_ascii(text: _Bytes, classes: _Bytes, cuts: NDArray[np.bool_], base: int) -> None:
+    """Puts characters beyond ASCII into lower case, sets their classes, and cuts before single ones."""
+    joined: list[tuple[Int64, int]] = []
+    for size, (tag, below) in _LEADS.items():
+        leads = np.flatnonzero((text >= tag) & (text < below))
+        if not len(leads):
+            continue
+        points = (text[leads] & np.uint8(~tag & 0x3F)).astype(np.uint32)
+        for place in range(1, size):
+            points = (points << _SIX) | (text[leads + place] & _TAIL)
+        found = unicode.table()[points]
+        kinds = (found & 7).astype(np.uint8)
+        lower = found >> np.uint32(unicode.CLASS_BITS)
+        changed = np.flatnonzero(kinds != unicode.WORD)
+        _write(classes, leads[changed], [kinds[changed]] * size)
+        changed = np.flatnonzero(lower != points)
+        _write(text, leads[changed], _encoded(lower[changed], size, tag))
+        cuts[leads[kinds == unicode.SINGLE]] = True
+        joined.append((leads[kinds == unicode.MARK], size))
+    _join_marks(classes, cuts, joined, base)
 
 
-def _code_points(text: _Bytes, leads: Int64, sizes: _Bytes) -> NDArray[np.uint32]:
-    points = text[leads] & _LEAD_BITS[sizes]
-    for place in range(1, 4):
-        more = (points << np.uint32(6)) | (text[leads + place] & np.uint32(0x3F))
-        points = np.where(sizes > place, more, points)
-    return points
+def _encoded(points: NDArray[np.uint32], size: int, tag: int) -> list[_Bytes]:
+    """UTF-8 of code points that take ``size`` bytes, place by place."""
+    tags = [tag] + [0x80] * (size - 1)
+    bits = [(points >> np.uint32(6 * (size - 1 - place))).astype(np.uint8) & _TAIL for place in range(size)]
+    return [part | np.uint8(mark) for part, mark in zip(bits, tags, strict=True)]
 
 
-def _lower(text: _Bytes, leads: Int64, sizes: _Bytes, small: NDArray[np.uint32]) -> None:
-    """Writes the lower case of characters over them; it has the size of the character."""
-    changed = np.flatnonzero(small != _code_points(text, leads, sizes))
-    size, point = sizes[changed], small[changed]
-    shift = (6 * (size - 1)).astype(np.uint32)
-    lead = (point >> shift).astype(np.uint8) | _LEAD_TAG[size]
-    tails = [lead]
-    for place in range(1, 4):
-        down = np.maximum(shift.astype(np.int64) - 6 * place, 0).astype(np.uint32)
-        tails.append(((point >> down) & 0x3F).astype(np.uint8) | np.uint8(0x80))
-    _write(text, leads[changed], size, tails)
-
-
-def _write(target: _Bytes, leads: Int64, sizes: _Bytes, values: list[_Bytes]) -> None:
+def _write(target: _Bytes, leads: Int64, values: list[_Bytes]) -> None:
     """Sets the bytes of characters; ``values[k]`` is the byte at place k of each."""
-    for place in range(4):
-        here = np.flatnonzero(sizes > place)
-        target[leads[here] + place] = values[place][here]
+    for place, value in enumerate(values):
+        target[leads + place] = value
 
 
-def _join_marks(classes: _Bytes, marks: Int64, sizes: _Bytes, cuts: NDArray[np.bool_], base: int) -> None:
+def _join_marks(classes: _Bytes, cuts: NDArray[np.bool_], found: list[tuple[Int64, int]], base: int) -> None:
     """Gives marks the class of what stands before them; after white space or nothing they are parts of a word."""
+    marks = np.concatenate([leads for leads, _ in found])
     if not len(marks):
         return
+    order = np.argsort(marks)
+    sizes = np.concatenate([np.full(len(leads), size) for leads, size in found])[order]
+    marks = marks[order]
     heads = cuts[marks]
     heads[0] = True
     heads[1:] |= marks[:-1] + sizes[:-1] != marks[1:]
     firsts = marks[heads]
-    joined = classes[firsts - 1]
-    joined[cuts[firsts] | (firsts == 0) | (joined == unicode.SPACE)] = unicode.WORD
+    kinds = classes[firsts - 1]
+    kinds[cuts[firsts] | (firsts == 0) | (kinds == unicode.SPACE)] = unicode.WORD
     if firsts[0] == 0:
-        joined[0] = base
-    _write(classes, marks, sizes, [joined[np.cumsum(heads) - 1]] * 4)
+        kinds[0] = base
+    kinds = kinds[np.cumsum(heads) - 1]
+    for place in range(4):
+        here = sizes > place
+        classes[marks[here] + place] = kinds[here]
 
 
 def _cut_long(text: _Bytes, starts: Int64, ends: Int64) -> tuple[Int64, Int64]:
@@ -191,6 +189,13 @@ class Hasher:
     def describe() -> dict[str, Any]:
         """What decides a bucket beside n-grams and buckets."""
         return {"version": VERSION, "unicode": unicode.version()}
+
+    @staticmethod
+    def words(text: str) -> list[str]:
+        """The tokens of a text, in lower case."""
+        found = spans(np.frombuffer(text.encode(), np.uint8), np.zeros(1, np.int64))
+        lower = found.text.tobytes()
+        return [lower[start:end].decode() for start, end in zip(found.starts, found.ends, strict=True)]
 
     def blocks(self, column: Strings) -> Iterator[tuple[Block, Buckets]]:
         """The tokens of texts in order, and the entries that they make."""

@@ -128,7 +128,8 @@ class Features:
         """
         sizes = {part.size for part in parts}
         if len(sizes) != 1:
-            raise UsageError(f"features of {sorted(sizes)} buckets cannot be joined; expected one number of buckets")
+            given = " and ".join(map(str, sorted(sizes))) or "no part"
+            raise UsageError(f"features cannot be joined: {given} given; expected parts of one number of buckets")
         lengths = np.concatenate([np.diff(part.indptr) for part in parts])
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         tokens = np.concatenate([part.tokens for part in parts])
@@ -169,6 +170,13 @@ def featurise(texts: Strings | Sequence[str], spec: FeatureSpec = FeatureSpec())
     indptr = np.zeros(len(column) + 1, np.int64)
     np.cumsum(entry_counts(tokens, spec.ngrams), out=indptr[1:])
     return Features(indptr, np.concatenate(parts), tokens, spec.buckets)
+
+
+def ngrams(text: str, spec: FeatureSpec = FeatureSpec()) -> list[str]:
+    """The n-grams of a text in readable form, tokens joined by one space, in the order of its entries in Features."""
+    words = KINDS[spec.kind].words(text)
+    ends = range(1, len(words) + 1)
+    return [" ".join(words[end - n : end]) for end in ends for n in range(1, min(end, spec.ngrams) + 1)]
 
 
 def _checked(texts: Strings | Sequence[str]) -> Strings:

@@ -2,9 +2,9 @@
 
 Importance weights judge each text alone; a small selection is good or bad as a whole. With c the n-grams selected so
 far and q_j = (c_j + a) / (C + a B), a text with n_j n-grams of bucket j and L in all changes -KL(p || q) by
-sum_j p_j ln(1 + n_j / (c_j + a)) - ln(1 + L / (C + a B)), which needs only the text's own buckets. Each step takes the best
-of a block of texts, in the order of their hash, as stochastic greedy does (Mirzasoleiman et al. 2015, Lazier than lazy
-greedy, arXiv 1409.7938): N / k ln(1 / e) texts a step, N ln(1 / e) in all, whatever k.
+sum_j p_j ln(1 + n_j / (c_j + a)) - ln(1 + L / (C + a B)), which needs the text's own buckets alone. Each step takes the
+best of a block of texts, in the order of their hash, as stochastic greedy does (Mirzasoleiman et al. 2015, Lazier than
+lazy greedy, arXiv 1409.7938): N / k ln(1 / e) texts a step, N ln(1 / e) in all, whatever k.
 """
 
 import numpy as np
@@ -53,7 +53,8 @@ def greedy(
     sizes = np.bincount(codes, minlength=len(quotas))
     if quotas.sum() != k or (quotas > sizes).any():
         raise UsageError(
-            f"greedy selection of {k} texts with the quotas {quotas.tolist()} from strata of {sizes.tolist()} is impossible"
+            f"greedy selection of {k} texts with the quotas {quotas.tolist()} is impossible from strata of "
+            f"{sizes.tolist()}"
         )
     if not (added > 0 and 0 < missed < 1):
         raise UsageError(f"greedy selection needs added > 0 and 0 < missed < 1; found {added} and {missed}")

@@ -14,7 +14,6 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from posbench.dsir.blocks import Block, Buckets, entries
 from posbench.types import Int64, Strings
 
 TOKEN = re.compile(r"\w+|[^\w\s]+")
-BLOCK = 1 << 19  # tokens a block, about
-LONG = 1 << 20  # characters above which a text is read bit by bit
+_SPACE = re.compile(r"\s")
+BLOCK = 1 << 17  # tokens a block, about
+PIECE = 1 << 18  # characters of a text that are read at a time, at least
 VOCABULARY = 1 << 20  # tokens that are remembered
 PAIRS = 1 << 22  # places of the memory of pairs
 
@@ -43,6 +43,11 @@ class Hasher:
     def describe() -> dict[str, Any]:
         """What decides a bucket beside n-grams and buckets."""
         return {"package": "data-selection 1.0.3", "unicode": unicodedata.unidata_version}
+
+    @staticmethod
+    def words(text: str) -> list[str]:
+        """The tokens of a text."""
+        return TOKEN.findall(text.lower())
 
     def blocks(self, column: Strings) -> Iterator[tuple[Block, Buckets]]:
         """The tokens of texts in order, and the entries that they make."""
@@ -109,25 +114,27 @@ class Hasher:
 
 def _parts(column: Strings) -> Iterator[tuple[int, list[int], int, list[str]]]:
     """Tokens in parts: the first row, tokens of each row, how many of the first row came before, and the tokens."""
-    row, counts, tokens = 0, [], []
+    row, before = 0, 0
+    counts: list[int] = []
+    tokens: list[str] = []
     for at, value in enumerate(column):
-        text = value.as_py().lower()
-        if len(text) <= LONG:
-            found = TOKEN.findall(text)
-            counts.append(len(found))
+        counts.append(0)
+        for piece in _pieces(value.as_py()):
+            found = Hasher.words(piece)
+            counts[-1] += len(found)
             tokens += found
-        if tokens and (len(tokens) >= BLOCK or len(text) > LONG):
-            yield row, counts, 0, tokens
-            row, counts, tokens = row + len(counts), [], []
-        if len(text) > LONG:
-            yield from _long(at, text)
-            row, counts, tokens = at + 1, [], []
-    if counts:
-        yield row, counts, 0, tokens
+            if len(tokens) >= BLOCK:
+                yield row, counts, before, tokens
+                before = counts[-1] + (before if row == at else 0)
+                row, counts, tokens = at, [0], []
+    yield row, counts, before, tokens
 
 
-def _long(row: int, text: str) -> Iterator[tuple[int, list[int], int, list[str]]]:
-    matches, before = (match.group() for match in TOKEN.finditer(text)), 0
-    while tokens := list(islice(matches, BLOCK)):
-        yield row, [len(tokens)], before, tokens
-        before += len(tokens)
+def _pieces(text: str) -> Iterator[str]:
+    """A text cut before white space, where neither a token nor the context of a letter's lower case goes on."""
+    at = 0
+    while at < len(text):
+        found = _SPACE.search(text, at + PIECE)
+        stop = found.start() if found else len(text)
+        yield text[at:stop]
+        at = stop

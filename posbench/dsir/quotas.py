@@ -23,11 +23,11 @@ class Strata:
 
 
 def apportion(k: int, shares: ArrayLike) -> Int64:
-    """k in whole numbers by share, with the largest remainders rounded up (Hamilton's method); ties to the first.
+    """Shares of k in whole numbers: the largest remainders are rounded up (Hamilton's method), ties to the first.
 
     Args:
         k: how many, 0 or more.
-        shares: float[S], 0 or more, not all 0; they need not add up to 1. Whole numbers that add up to k stay as they are.
+        shares: float[S], 0 or more, not all 0, in any unit. Whole numbers that add up to k stay as they are.
 
     Returns:
         int64[S], adding up to k.
@@ -36,7 +36,7 @@ def apportion(k: int, shares: ArrayLike) -> Int64:
     if not (np.isfinite(share).all() and (share >= 0).all() and share.sum() > 0):
         raise UsageError(f"shares must be finite, 0 or more and not all 0; found {share.tolist()}")
     exact = k * (share / share.sum())
-    whole = np.floor(exact + 1e-9).astype(np.int64)
+    whole: Int64 = np.floor(exact + 1e-9).astype(np.int64)
     rest = np.argsort(-np.round(exact - whole, 9), kind="stable")[: k - int(whole.sum())]
     whole[rest] += 1
     return whole

@@ -1,8 +1,8 @@
 """Importance weights of texts: two distributions of n-grams, the log of their ratio, and how many texts it amounts to.
 
 The published estimator (Xie, Santurkar, Ma and Liang 2023, arXiv 2302.03169): the n-grams of a text are drawn one by
-one from p (the target) or q (raw text), so log w(x) = sum_j count_j(x) (ln(p_j + 1e-8) - ln(q_j + 1e-8)), a sum over the
-text's n-grams that is not normalised by its length.
+one from p (the target) or q (raw text), so log w(x) = sum_j count_j(x) (ln(p_j + 1e-8) - ln(q_j + 1e-8)), a sum over
+the text's n-grams that is not normalised by its length.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from posbench.errors import DataError, UsageError
 from posbench.types import Float64
 
 Blocks = Callable[[], Iterable[Float64]]
-"""Gives the log weights of all texts anew at each call, in blocks of any size: a memory map need not fit into memory."""
+"""Gives the log weights of all texts anew at each call, in blocks of any size, so that they need not fit in memory."""
 
 
 def distribution(
@@ -53,7 +53,7 @@ def log_ratio(p: ArrayLike, q: ArrayLike, epsilon: float = EPSILON) -> Float64:
 
 
 def log_sum_exp(blocks: Iterable[Float64], factors: Float64) -> tuple[Float64, int, float]:
-    """ln sum exp(f x) over all x of all blocks, for each factor f >= 0: (float64[F], number of x, max x - min x)."""
+    """Gives ln sum exp(f x) over all x of all blocks for each factor f >= 0, the number of x, and max x - min x."""
     top, low, count = -np.inf, np.inf, 0
     total = np.zeros(len(factors))
     for block in blocks:
