@@ -54,7 +54,7 @@ def by_label(label: str, pools: Sequence[Pool]) -> Strata:
     """The values of a label in the pools, in alphabetical order.
 
     Raises:
-        UsageError: there are more than 1,000: no strata but names.
+        UsageError: there are more than 1,000: no strata but names; or no document has one.
     """
     found: set[str] = set()
     for pool in pools:
@@ -62,5 +62,7 @@ def by_label(label: str, pools: Sequence[Pool]) -> Strata:
             found |= set(map(str, np.unique(block.labels[label])))
             if len(found) > 1_000:
                 raise UsageError(f"field {label!r} has more than 1,000 values; expected a field that groups documents")
+    if found <= {""}:
+        raise UsageError(f"no document of {pools[0].source.name} has a field {label!r}; expected one that groups them")
     names = sorted(found)
     return Strata(label, names, codes={name: code for code, name in enumerate(names)})

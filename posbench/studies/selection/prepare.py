@@ -19,6 +19,8 @@ from posbench.studies.selection.order import Order, reading_for, source
 from posbench.studies.selection.work import Work
 from posbench.types import Progress
 
+_RULES = ("target", "raw", "equal")
+
 
 def prepared(order: Order, progress: Progress) -> Work:
     """Everything read and featurised, and the order made whole."""
@@ -52,6 +54,8 @@ def _targets(order: Order, pools: Sequence[Pool]) -> list[Target]:
 def _strata(order: Order, raw: Pool, pools: Sequence[Pool]) -> Strata | None:
     if not order.strata:
         return None
+    if isinstance(order.quotas, str) and order.quotas not in _RULES:
+        raise UsageError(f"--quotas {order.quotas!r}; expected {', '.join(_RULES)}, or NAME=SHARE,NAME=SHARE")
     if order.strata == strata_of.LENGTH:
         return strata_of.by_length(pools)
     return strata_of.by_label(order.strata, [raw, *pools] if order.quotas == "target" else [raw])
@@ -71,8 +75,8 @@ def _quotas(order: Order, strata: Strata, raw: Pool, pools: Sequence[Pool], size
         if short:
             raise UsageError(f"strata too small for their quotas: {', '.join(short)}; ask for fewer or other shares")
     else:
-        shares = {"raw": there, "equal": np.ones(len(there)), "target": strata.sizes(pools)}.get(order.quotas)
-        if shares is None:
-            raise UsageError(f"--quotas {order.quotas!r}; expected target, raw, equal, or NAME=SHARE,NAME=SHARE")
+        shares = there if order.quotas == "raw" else np.ones(len(there), np.int64)
+        if order.quotas == "target":
+            shares = strata.sizes(pools)
         counts = spread(size, shares, there)
     return {code: int(count) for code, count in enumerate(counts)}
