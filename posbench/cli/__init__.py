@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "show a recipe",
     "runs": "list stored results",
     "plot": "draw stored results as PNG, SVG or an interactive page",
+    "mini": "find how few queries rank a set of rankers as all do, and write them",
     "compare": "compare rankers: paired tests, shared ranks, position bias",
     "findings": "test a paper's claims on its published figures",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",

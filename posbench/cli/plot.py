@@ -12,6 +12,7 @@ KINDS = (
     "forest",
     "heatmap",
     "lid",
+    "mini",
     "null",
     "offsets",
     "ranks",
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
         "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); "
+        "of posbench mini: tau by share of the queries (mini); "
         "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks); "
         "of posbench select: distance to the target by size and selector (divergence), log weights, n-grams (words)",
     )

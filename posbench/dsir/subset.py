@@ -179,10 +179,18 @@ def _places(rows: Int64, size: int) -> Int32:
     return places
 
 
+def query_qrels(qrels: Qrels, queries: Int64) -> Qrels:
+    """The judgements of some queries, of documents by their indices in the full collection."""
+    entries = _entries(qrels.indptr, queries)
+    indptr = np.zeros(len(queries) + 1, np.int64)
+    np.cumsum(np.diff(qrels.indptr)[queries], out=indptr[1:])
+    return Qrels(indptr, qrels.docs[entries], qrels.grades[entries])
+
+
 def _qrels(qrels: Qrels, queries: Int64, new_doc: Int32, n_docs: int) -> Qrels:
     """The judgements of the kept queries; absent documents are numbered in the order of their first judgement."""
-    entries = _entries(qrels.indptr, queries)
-    old = qrels.docs[entries]
+    part = query_qrels(qrels, queries)
+    old = part.docs
     docs = np.empty(len(old), np.int64)
     absent = old >= len(new_doc)
     docs[~absent] = new_doc[old[~absent]]
@@ -190,8 +198,7 @@ def _qrels(qrels: Qrels, queries: Int64, new_doc: Int32, n_docs: int) -> Qrels:
     number = np.empty(len(names), np.int64)
     number[np.argsort(first)] = np.arange(len(names))
     docs[absent] = n_docs + number[which]
-    query = np.repeat(np.arange(len(queries)), np.diff(qrels.indptr)[queries])
-    return Qrels.from_pairs(query, docs, qrels.grades[entries], len(queries))
+    return Qrels.from_pairs(part.queries, docs, part.grades, len(queries))
 
 
 def _evidence(evidence: Evidence, new_query: Int32, new_doc: Int32) -> Evidence:

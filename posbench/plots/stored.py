@@ -16,6 +16,7 @@ from posbench.plots import selection
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
+from posbench.plots.mini import size_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
 from posbench.plots.ranks import rank_shifts
@@ -25,6 +26,7 @@ from posbench.store import Result
 from posbench.studies import curves
 from posbench.studies.hnsw.lid import by_lid
 from posbench.studies.hnsw.summary import summary
+from posbench.studies.mini import summary as mini
 from posbench.studies.selection.summary import told
 from posbench.types import Float64, Progress, Report, no_progress
 
@@ -268,6 +270,17 @@ def _ranks(job: _Job) -> Chart:
     return rank_shifts(found["shifts"], _depth(report), job.about)
 
 
+def _mini(job: _Job) -> Chart:
+    """The one study of mini-benchmarks."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a study of mini-benchmarks is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    found = mini.summary(report)
+    job.advance(1)
+    lines = [f"{job.about}, {found['queries']:,} queries; {len(found['rankers'])} rankers by {found['measure']}"]
+    return size_curves(found["selectors"], found["wanted"], lines)
+
+
 def _selection(job: _Job) -> tuple[Report, dict[str, Any]]:
     """The one selection and what it says."""
     if len(job.reports) != 1:
@@ -306,6 +319,7 @@ STUDIES = {
     "saliency": "saliency",
     "divergence": "select",
     "lid": "hnsw",
+    "mini": "mini",
     "ranks": "hnsw",
     "recall": "hnsw",
     "weights": "select",
@@ -320,6 +334,7 @@ KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "forest": _forest,
     "heatmap": _heatmap,
     "lid": _lid,
+    "mini": _mini,
     "null": _null,
     "offsets": _offsets,
     "ranks": _ranks,
