@@ -51,7 +51,7 @@ def greedy(
     codes = np.zeros(len(features), np.int64) if codes is None else codes
     quotas = np.array([k], np.int64) if quotas is None else quotas
     sizes = np.bincount(codes, minlength=len(quotas))
-    if quotas.sum() != k or (quotas > sizes).any():
+    if quotas.sum() != k or (quotas < 0).any() or (quotas > sizes).any():
         raise UsageError(
             f"greedy selection of {k} texts with the quotas {quotas.tolist()} is impossible from strata of "
             f"{sizes.tolist()}"

@@ -208,8 +208,13 @@ def _part(rows: Int64, log_w: Float64, free: NDArray[np.bool_], degree: float) -
 
 def share_of(targets: Mapping[str, Features], proportions: Mapping[str, float] | None) -> dict[str, float]:
     """The share of each separate target, in any unit: the proportions, or the targets' n-grams."""
+    held = {name: float(one.indptr[-1] - one.indptr[0]) for name, one in targets.items()}
+    for name in held:
+        if not held[name]:
+            which = f" {name!r}" if name else ""
+            raise DataError(f"the target{which} has no n-gram; give target texts with words in them")
     if proportions is None:
-        return {name: float(one.indptr[-1] - one.indptr[0]) for name, one in targets.items()}
+        return held
     if set(proportions) != set(targets):
         raise UsageError(
             f"proportions are given for {', '.join(sorted(proportions))}; the targets are {', '.join(sorted(targets))}"
