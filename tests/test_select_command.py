@@ -68,7 +68,7 @@ def test_selects_what_looks_like_the_target(run, tmp_path):
     assert distance["selected"]["KL held out"] < distance["random"]["KL held out"]["single_low"]
     assert found["gain_over_random"][0]["low"] > 0
     assert {row["selector"] for row in found["comparison"]} == SELECTORS
-    assert found["warnings"] == []
+    assert not any("collapse" in text or "no nearer" in text for text in found["warnings"])
     stored = json.loads((tmp_path / "out" / "selected.json").read_text())
     assert stored["summary"]["divergence"] == distance
 

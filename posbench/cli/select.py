@@ -1,10 +1,10 @@
-"""Select documents that look like your own, and say how near they are: importance resampling and better ways."""
+"""Select documents that look like your own and say how near they are; or a benchmark that does (--collection)."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posbench.cli import common
+from posbench.cli import common, select_benchmark
 
 if TYPE_CHECKING:
     from posbench.studies.selection import Order
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--min-tokens", type=int, default=1, metavar="N", help="leave out shorter documents (1)")
     how.add_argument("--max-tokens", type=int, default=0, metavar="N", help="leave out longer documents (0: no limit)")
     _add_features(parser)
+    select_benchmark.add_arguments(parser.add_argument_group("a benchmark that looks like the target"))
     run = parser.add_argument_group("running")
     run.add_argument("--compare", action=argparse.BooleanOptionalAction, default=None, help="report all selectors")
     run.add_argument("--workers", type=int, default=1, metavar="N", help="processes that read and featurise (1)")
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Selects, writes and prints."""
     from posbench.studies import selection
 
+    if args.collection:
+        return _benchmark(args)
     with common.progress(args) as progress:
         outcome = selection.run(_order(args), progress)
     if args.json:
@@ -75,6 +78,27 @@ def run(args: argparse.Namespace) -> int:
 
     print_selection(outcome.summary, outcome.fresh)
     return 0
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    """A smaller benchmark of a collection, whose queries and distractors look like the target."""
+    from posbench.dsir.selectors import DEFAULT
+    from posbench.errors import UsageError
+    from posbench.studies.selection import target_of
+
+    unused = {"--raw": args.raw, "--size": args.size, "--share": args.share, "--labels": args.labels}
+    given = [name for name, value in unused.items() if value]
+    if given or not args.target:
+        found = f"{', '.join(given) or 'no --target'} with --collection"
+        raise UsageError(
+            f"{found}; expected --target, --queries and --distractors: what to select from is the collection"
+        )
+    order = _order(args)
+    with common.progress(args) as progress:
+        features, about = target_of(order, progress)
+    selector = args.selector or DEFAULT
+    how = select_benchmark.How(selector, features, order.reading.spec, order.settings, about)
+    return select_benchmark.run(args, how, order.options, args.strata)
 
 
 def _order(args: argparse.Namespace) -> "Order":
@@ -87,7 +111,7 @@ def _order(args: argparse.Namespace) -> "Order":
     from posbench.loaders import LoadOptions
     from posbench.studies.selection import Order
 
-    if not args.raw or not args.target:
+    if not args.collection and not (args.raw and args.target):
         raise UsageError("expected --raw and --target: paths, documents:DATASET or queries:DATASET")
     fields = Fields(args.text_field, args.id_field, (), args.drop_faults)
     spec = FeatureSpec(args.features, args.ngrams, args.buckets)

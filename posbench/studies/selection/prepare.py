@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from posbench.dsir import pool, sources
 from posbench.dsir import strata as strata_of
 from posbench.dsir import target as targets
+from posbench.dsir.features import Features
 from posbench.dsir.pool import Pool
 from posbench.dsir.quotas import apportion, spread
 from posbench.dsir.selectors import DEFAULT
@@ -17,7 +19,7 @@ from posbench.errors import UsageError
 from posbench.store import Cache
 from posbench.studies.selection.order import Order, reading_for, source
 from posbench.studies.selection.work import Work
-from posbench.types import Progress
+from posbench.types import Progress, no_progress
 
 _RULES = ("target", "raw", "equal")
 
@@ -80,3 +82,15 @@ def _quotas(order: Order, strata: Strata, raw: Pool, pools: Sequence[Pool], size
             shares = strata.sizes(pools)
         counts = spread(size, shares, there)
     return {code: int(count) for code, count in enumerate(counts)}
+
+
+def target_of(order: Order, progress: Progress = no_progress) -> tuple[Features, dict[str, Any]]:
+    """The targets' features, all as one and nothing held out, and what identifies them: names, sizes, fingerprints."""
+    cache = Cache(order.cache)
+    pools = []
+    for name in order.targets:
+        one = source(name, order.options, progress)
+        pools.append(pool.pool(one, reading_for(order, one, []), cache, order.crew, progress))
+    whole = targets.target(" + ".join(one.source.name for one in pools), pools, 0.0, order.seed)
+    prints = [one.fingerprint for one in pools]
+    return whole.features(), {"name": whole.name, "documents": whole.documents, "fingerprints": prints}
