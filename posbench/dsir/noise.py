@@ -1,5 +1,6 @@
 """Noise that belongs to a document: a hash of the seed and the document's id, whatever the order, shard or worker."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from posbench.types import Float64, Strings, strings
 Keys = NDArray[np.uint64]
 
 
-def hashes(texts: Strings) -> Keys:
+def hashes(texts: Strings | Sequence[str]) -> Keys:
     """The first 64 bits of BLAKE2b of each text's UTF-8 bytes, uint64[N]: the same on every machine."""
     whole = strings(texts)
     data, ends = whole.buffers()[2], np.frombuffer(whole.buffers()[1], np.int64)[: len(whole) + 1].tolist()
@@ -25,7 +26,7 @@ def of_hashes(ids: Keys, seed: int) -> Keys:
     return stream(ids, f"seed {int(seed)}")
 
 
-def keys(ids: Strings, seed: int) -> Keys:
+def keys(ids: Strings | Sequence[str], seed: int) -> Keys:
     """One key an id: ``of_hashes`` of its hash.
 
     Args:
