@@ -73,15 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tries, prints, and writes if asked."""
-    from posbench.compare import choose
     from posbench.experiment import Settings
-    from posbench.store import Results
     from posbench.studies.mini import chosen, study
 
     plan = _plan(args)
-    results = choose(Results(args.out), args.results, args.dataset)
     with common.progress(args) as progress:
-        collections = _collections(args, results, progress)
+        results, collections = _subject(args, progress)
         target = _target(args, plan.spec, progress)
         settings = Settings(out=args.out, cache=args.cache, seed=args.seed, again=args.again, command=args.command)
         outcome = study.run(results, collections, plan, settings, target=target, progress=progress)
@@ -103,11 +100,13 @@ def _plan(args: argparse.Namespace) -> "Plan":
     from posbench.studies.mini.reduced import Corpus
     from posbench.studies.mini.study import Plan
 
-    (measure,) = measures.parse(args.measure) or ("nDCG@10",)
+    names = measures.parse(args.measure)
+    if len(names) != 1:
+        raise UsageError(f"--measure {args.measure!r}; expected one measure, by which the rankers are ranked")
     if args.distractors < 0 or args.pool_depth < 0 or (args.distractors and not args.pool_depth):
         raise UsageError("--distractors needs --pool-depth, and both are 0 or more")
     return Plan(
-        measure=measure,
+        measure=names[0],
         sizes=tuple(_number(text) for text in args.sizes.split(",")),
         selectors=tuple(name.strip() for name in args.selectors.split(",") if name.strip()),
         by=args.by,
@@ -125,15 +124,19 @@ def _number(text: str) -> float:
         raise UsageError(f"--sizes {text!r}; expected numbers separated by commas") from error
 
 
-def _collections(
-    args: argparse.Namespace, results: "Mapping[str, Result]", progress: "Progress"
-) -> "Sequence[Collection]":
-    """What the results searched, read again from the dataset's name or from where the results say that it was."""
-    from posbench import loaders
+def _subject(args: argparse.Namespace, progress: "Progress") -> "tuple[Mapping[str, Result], Sequence[Collection]]":
+    """The results and what they searched, read from the dataset's name or else from where the results say it was."""
+    from posbench import experiment, loaders
+    from posbench.compare import choose
+    from posbench.store import Results
 
-    (about, *_) = (result.manifest["dataset"] for result in results.values())
-    where = about["parts"][0]["source"].get("path") or about["name"]
-    return loaders.load(args.dataset or where, common.load_options(args), progress)
+    options, stored = common.load_options(args), Results(args.out)
+    if args.dataset:
+        collections = loaders.load(args.dataset, options, progress)
+        return choose(stored, args.results, experiment.common_name(collections)), collections
+    results = choose(stored, args.results)
+    about = next(iter(results.values())).manifest["dataset"]
+    return results, loaders.load(about["parts"][0]["source"].get("path") or about["name"], options, progress)
 
 
 def _target(args: argparse.Namespace, spec: "FeatureSpec", progress: "Progress") -> "Features | None":

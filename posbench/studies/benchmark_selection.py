@@ -152,8 +152,9 @@ def _chosen(
 ) -> list[Int64]:
     """What a chooser takes of some rows of each part, as rows of the parts."""
     some = [column.take(pa.array(mine)) for column, mine in zip(texts, rows, strict=True)]
+    large = pa.large_string()
     names = [
-        pc.binary_join_element_wise(pa.scalar(part.name, pa.large_string()), column.take(pa.array(mine)), BETWEEN)
+        pc.binary_join_element_wise(pa.scalar(part.name, large), column.take(pa.array(mine)), pa.scalar(BETWEEN, large))
         for part, column, mine in zip(collections, ids, rows, strict=True)
     ]
     candidates = Candidates(strings(pa.concat_arrays(some)), strings(pa.concat_arrays(names)), tuple(strata))

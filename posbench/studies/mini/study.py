@@ -146,7 +146,8 @@ def _plain(job: _Job) -> dict[str, Any]:
     """The plan, JSON-serialisable, with the target."""
     about = "all queries" if job.target is None else digest(job.target.counts().tolist())
     weighing = asdict(Weighing())
-    return {**asdict(job.plan), "spec": job.plan.spec.describe(), "target": about, "weighing": weighing}
+    plan = asdict(job.plan) | {"sizes": list(job.plan.sizes), "selectors": list(job.plan.selectors)}
+    return {**plan, "spec": job.plan.spec.describe(), "target": about, "weighing": weighing}
 
 
 def _compute(job: _Job) -> pa.Table:
