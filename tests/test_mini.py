@@ -158,7 +158,7 @@ def queries_of(seed, n=40, rankers=5):
 def test_trials_on_the_collection_are_those_of_a_loop():
     given = queries_of(1)
     draw = draws.Stratified("by x", np.arange(40) % 2)
-    found = trials.on_collection(given, draw, [4, 20], [5, 6, 7])
+    found = trials.on_collection(given, draw, [4, 20], [noise.keys(given.ids, seed) for seed in (5, 6, 7)])
     full = given.values.mean(axis=0)
     for i, seed in enumerate((5, 6, 7)):
         picks = draw.picks(np.arange(40), noise.keys(given.ids, seed), [4, 20])
@@ -176,7 +176,8 @@ def test_trials_on_the_collection_are_those_of_a_loop():
 
 def test_a_choice_of_nearly_all_agrees_and_larger_ones_agree_better():
     given = queries_of(2, n=400)
-    found = trials.on_collection(given, draws.Weighted("random", np.zeros(400)), [8, 80, 399], range(50))
+    keys = [noise.keys(given.ids, seed) for seed in range(50)]
+    found = trials.on_collection(given, draws.Weighted("random", np.zeros(400)), [8, 80, 399], keys)
     tau, error = found[:, :, 0].mean(axis=0), found[:, :, 3].mean(axis=0)
     assert tau[2] == 1
     assert tau[0] < tau[1] < tau[2]
@@ -385,10 +386,12 @@ def test_the_study_is_stored_and_its_summary_follows_from_its_rows(ranked, tmp_p
 
 def test_the_smallest_is_the_one_from_which_on_all_will_do():
     sizes = [{"size": k, "interval": [low, 1], "tau": low, "kept_resampled": low} for k, low in ((5, 0.95), (9, 0.8))]
-    assert summary._smallest(sizes, 0.9)["smallest"] is None
+    assert summary._smallest(sizes, 0.9, True)["smallest"] is None
     sizes.append({"size": 20, "interval": [0.92, 1], "tau": 0.93, "kept_resampled": 0.9})
-    assert summary._smallest(sizes, 0.9) == {"smallest": 20, "smallest_on_average": 20, "smallest_known": None}
-    assert summary._smallest(sizes[::2], 0.9)["smallest"] == 5
+    assert summary._smallest(sizes, 0.9, True) == {"smallest": 20, "smallest_on_average": 20, "smallest_known": None}
+    assert summary._smallest(sizes[::2], 0.9, True)["smallest"] == 5
+    assert summary._smallest(sizes[:1], 0.9, True)["smallest_known"] == 5
+    assert summary._smallest(sizes[:1], 0.9, False)["smallest_known"] is None
 
 
 def test_impossible_studies_are_refused(ranked):

@@ -46,17 +46,8 @@ def _rankers(rankers: Sequence[_Row]) -> Table:
 
 
 def _sizes(one: _Row, wanted: float) -> Table:
-    table = plain_table(
-        f"{one['name']} ({one['seeds']} seeds)",
-        "queries",
-        "share",
-        "tau",
-        "95%",
-        f"tau >= {wanted:g}",
-        "order kept",
-        "ranks moved",
-        "error",
-    )
+    heads = ("queries", "share", "tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error", "95%")
+    table = plain_table(f"{one['name']} ({one['seeds']} seeds)", *heads)
     for size in one["sizes"]:
         table.add_row(
             "",
@@ -66,10 +57,16 @@ def _sizes(one: _Row, wanted: float) -> Table:
             interval(size["interval"]),
             f"{size['reach']:.0%}",
             f"{size['kept']:.0%}",
-            f"{size['shift']:.1f}, {size['worst_shift']:g} at most",
+            f"{size['shift']:.1f}",
+            _bounds(size["shift_interval"], "g"),
             f"{size['error']:.4f}",
+            _bounds(size["error_interval"], ".3f"),
         )
     return table
+
+
+def _bounds(bounds: Sequence[float], form: str) -> str:
+    return f"{bounds[0]:{form}}..{bounds[1]:{form}}"
 
 
 def _later(selectors: Sequence[_Row]) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from posbench.correlation import ranks
-from posbench.dsir import noise
+from posbench.dsir.noise import Keys
 from posbench.studies.mini import agreement, reduced
 from posbench.studies.mini.draws import Draw
 from posbench.studies.mini.reduced import Corpus
@@ -19,23 +19,23 @@ documents of the corpus; rankings that ended too early."""
 
 
 def score(
-    subject: Subject, draw: Draw, sizes: Sequence[int], seeds: Sequence[int], corpus: Corpus
+    subject: Subject, draw: Draw, sizes: Sequence[int], keys: Mapping[int, Keys], corpus: Corpus
 ) -> Mapping[str, Float64]:
-    """``COLUMNS`` of a choice of each size a seed: float64[seeds, sizes] each."""
+    """``COLUMNS`` of a choice of each size a seed, whose ``keys`` are by seed: float64[seeds, sizes] each."""
     queries, rows = subject.queries, np.arange(len(subject.queries.values))
     runs = [subject.runs(part) for part in range(len(subject.collections))]
-    found = np.zeros((len(seeds), len(sizes), len(COLUMNS)))
-    for i, seed in enumerate(seeds):
+    found = np.zeros((len(keys), len(sizes), len(COLUMNS)))
+    for i, (seed, mine) in enumerate(keys.items()):
         shuffled = [reduced.shuffled_documents(part, seed) for part in subject.collections]
-        for j, picks in enumerate(draw.picks(rows, noise.keys(queries.ids, seed), sizes)):
+        for j, picks in enumerate(draw.picks(rows, mine, sizes)):
             values, documents, short = np.zeros((len(picks), len(subject.rankers))), 0, 0
             picks = np.sort(picks)
             for part, collection in enumerate(subject.collections):
-                mine = np.flatnonzero(subject.part[picks] == part)
-                if len(mine):
-                    asked = subject.row[picks[mine]]
+                here = np.flatnonzero(subject.part[picks] == part)
+                if len(here):
+                    asked = subject.row[picks[here]]
                     scored = reduced.score(collection, runs[part], asked, corpus, subject.measure, shuffled[part])
-                    values[mine] = scored.values
+                    values[here] = scored.values
                     documents, short = documents + scored.documents, short + scored.short
             means = queries.values[picks].mean(axis=0)
             found[i, j] = (*_as_new(means, values.mean(axis=0), queries.values.mean(axis=0)), documents, short)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from posbench import experiment, manifest
+from posbench.dsir import noise
 from posbench.dsir.features import Features, FeatureSpec
 from posbench.dsir.scorers import Settings as Weighing
 from posbench.errors import UsageError
@@ -152,16 +153,18 @@ def _plain(job: _Job) -> dict[str, Any]:
 
 def _compute(job: _Job) -> pa.Table:
     plan, sizes = job.plan, job.sizes
-    chosen = job.draws()
+    chosen, queries = job.draws(), job.subject.queries
+    seeds = range(job.settings.seed, job.settings.seed + plan.seeds)
+    every = {seed: noise.keys(queries.ids, seed) for seed in seeds}
     advance = job.progress("choosing", len(chosen))
     tables = []
     for draw in chosen:
-        seeds = range(job.settings.seed, job.settings.seed + _fewer(draw, plan.seeds))
+        keys = dict(list(every.items())[: _fewer(draw, plan.seeds)])
         resamples = _fewer(draw, plan.resamples)
-        found = trials.on_collection(job.subject.queries, draw, sizes, seeds)
-        more = None if plan.corpus is None else later.score(job.subject, draw, sizes, seeds, plan.corpus)
-        tables.append(_rows(job, draw.name, found, [_ON_COLLECTION] * len(seeds), list(seeds), more))
-        drawn = trials.on_resamples(job.subject.queries, draw, sizes, resamples, job.settings.seed)
+        found = trials.on_collection(queries, draw, sizes, list(keys.values()))
+        more = None if plan.corpus is None else later.score(job.subject, draw, sizes, keys, plan.corpus)
+        tables.append(_rows(job, draw.name, found, [_ON_COLLECTION] * len(keys), list(keys), more))
+        drawn = trials.on_resamples(queries, draw, sizes, resamples, job.settings.seed)
         tables.append(_rows(job, draw.name, drawn, range(resamples), [job.settings.seed] * resamples, None))
         advance(1)
     return pa.concat_tables(tables).unify_dictionaries()

@@ -38,7 +38,7 @@ def summary(report: Report) -> dict[str, Any]:
         sizes = [_size(mine, int(size), queries, wanted) for size in np.unique(mine["size"])]
         same = next((one["name"] for one in selectors if one["sizes"] == sizes), None)
         about = {"name": name, "same_as": same, **_trials(mine)}
-        selectors.append({**about, "sizes": sizes, **_smallest(sizes, wanted)})
+        selectors.append({**about, "sizes": sizes, **_smallest(sizes, wanted, bool(header["known"]))})
     rankers = sorted(header["rankers"], key=lambda one: -one["mean"])
     return {
         "dataset": header["dataset"]["name"],
@@ -70,13 +70,15 @@ def _size(columns: Mapping[str, Float64], size: int, queries: int, wanted: float
     on_all = (columns["size"] == size) & (columns["resample"] < 0)
     drawn = (columns["size"] == size) & (columns["resample"] >= 0)
     tau = columns["tau"]
-    low, high = percentile_interval(tau[drawn][:, None])
+    low, high = percentile_interval(np.stack([columns[name][drawn] for name in ("tau", "shift", "error")], axis=1))
     later = {name: float(columns[name][on_all].mean()) for name in COLUMNS if not np.isnan(columns[name][on_all]).any()}
     return {
         "size": size,
         "share": size / queries,
         "tau": float(tau[on_all].mean()),
         "interval": [float(low[0]), float(high[0])],
+        "shift_interval": [float(low[1]), float(high[1])],
+        "error_interval": [float(low[2]), float(high[2])],
         "reach": float((tau[on_all] >= wanted).mean()),
         "reach_resampled": float((tau[drawn] >= wanted).mean()),
         "shift": float(columns["shift"][on_all].mean()),
@@ -88,12 +90,12 @@ def _size(columns: Mapping[str, Float64], size: int, queries: int, wanted: float
     }
 
 
-def _smallest(sizes: Sequence[Mapping[str, Any]], wanted: float) -> dict[str, int | None]:
-    """The smallest sizes from which on, upwards, all that were tried will do."""
+def _smallest(sizes: Sequence[Mapping[str, Any]], wanted: float, known: bool) -> dict[str, int | None]:
+    """The smallest sizes from which on, upwards, all that were tried will do; ``known``: some pairs surely differ."""
     return {
         "smallest": _from_here([one["interval"][0] >= wanted for one in sizes], sizes),
         "smallest_on_average": _from_here([one["tau"] >= wanted for one in sizes], sizes),
-        "smallest_known": _from_here([one["kept_resampled"] >= SURE for one in sizes], sizes),
+        "smallest_known": _from_here([known and one["kept_resampled"] >= SURE for one in sizes], sizes),
     }
 
 

@@ -32,10 +32,13 @@ class Queries:
     ahead: Float64
 
 
-def on_collection(queries: Queries, draw: Draw, sizes: Sequence[int], seeds: Sequence[int]) -> Float64:
-    """A choice of each size a seed, judged by the means on all queries: float64[seeds, sizes, 4], see ``MEASURES``."""
+def on_collection(queries: Queries, draw: Draw, sizes: Sequence[int], keys: Sequence[Keys]) -> Float64:
+    """A choice of each size a seed, judged by the means on all queries: float64[seeds, sizes, 4], see ``MEASURES``.
+
+    ``keys`` are ``noise.keys`` of the queries' ids and each seed.
+    """
     rows = np.arange(len(queries.values))
-    means = np.stack([_means(queries.values, rows, draw, noise.keys(queries.ids, seed), sizes) for seed in seeds])
+    means = np.stack([_means(queries.values, rows, draw, mine, sizes) for mine in keys])
     return _judged(means, queries.values.mean(axis=0), queries.ahead)
 
 
