@@ -11,8 +11,8 @@ text of one source that the raw text lacks, half of it fitted, half held out. Fo
 text is fitted, held out and raw, the samples and the noise. Printed is KL(held-out || selected) in nats over 10,000
 buckets of unigrams and bigrams with epsilon 1e-8: the mean and its 95% interval over seeds, with the share of the
 selection that is of the target's source, and how much longer than the target's its texts are. "source" is a random draw
-from what the raw text has of the target's source: as good as knowing the source of every text. ``--small`` compares smoothing for
-targets of 10, 50 and 200 texts instead.
+from what the raw text has of the target's source: as good as knowing the source of every text. ``--small`` compares
+smoothing for targets of 10, 50 and 200 texts instead.
 """
 
 import argparse
