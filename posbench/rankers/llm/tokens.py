@@ -30,6 +30,8 @@ class Tokens:
         self.own = auto.from_pretrained(str(folder))
         self._args = dict(template_args or {})
         self._fast = self.own.backend_tokenizer
+        marks = (self.own.bos_token_id, self.own.eos_token_id, 0)
+        self._mark: int = next(mark for mark in marks if mark is not None)
 
     @property
     def template(self) -> str:
@@ -60,7 +62,7 @@ class Tokens:
             rows = [row for row, is_chat in enumerate(chats) if is_chat == chat]
             encoded = self._fast.encode_batch_fast([texts[row] for row in rows], add_special_tokens=not chat)
             for row, one in zip(rows, encoded, strict=True):
-                found[row] = one.ids
+                found[row] = one.ids or [self._mark]  # a model reads at least one token
         return found
 
     def target(self, text: str) -> list[int]:
