@@ -7,7 +7,7 @@ import msgspec
 
 from posbench.sources import Source
 
-Engine = Literal["transformers", "vllm", "openai", "instant"]
+Engine = Literal["transformers", "vllm", "openai", "instant", "seq2seq", "cross-encoder"]
 
 
 class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -38,7 +38,7 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def __post_init__(self) -> None:
         if self.engine == "openai" and not (self.url and self.model):
             raise ValueError("a server needs url and model")
-        if self.engine in ("transformers", "vllm") and not self.source:
+        if self.engine not in ("openai", "instant") and not self.source:
             raise ValueError(f"engine {self.engine} needs a [[backend.source]] of its weights")
         parts = urlsplit(self.url)
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
@@ -47,3 +47,63 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError("a url has no user, password or query: name the key's environment variable in key_env")
         if min(self.concurrency, self.retries + 1, 1) < 1 or self.timeout <= 0 or self.backoff < 0 or self.context < 0:
             raise ValueError("concurrency is 1 or more, timeout above 0, retries, backoff and context 0 or more")
+
+
+class PointwiseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="pointwise"):
+    """A reranker that scores one document at a time.
+
+    ``method`` says how an answer becomes a score: "graded" reads an integer from 0 to 10 (ERank), "binary" compares the
+    probabilities of two words (Qwen3-Reranker, monoT5), "likelihood" is that of the query given the document, and
+    "plain" takes the number that a cross-encoder gives.
+    """
+
+    description: str
+    licence: str
+    method: Literal["graded", "binary", "likelihood", "plain"]
+    backend: Backend
+    prompt: str = ""  # a name in rankers/prompts/, or a file (relative ones start at the recipe's own)
+    protocol: str = ""  # what it is called in results, where it is not the published one
+    score: Literal["", "published", "expected", "integer", "probability", "margin", "mean", "sum"] = ""
+    labels: tuple[str, str] = ("yes", "no")  # binary: the words for relevant and for not
+    instruction: str = ""
+    instructions: dict[str, str] = {}  # by dataset, as it is named or as a pattern ("bright/*")
+    query_tokens: int = 0  # cut off behind them; 0: nothing
+    document_tokens: int = 0
+    answer_tokens: int = 16
+    asks: int = 1  # graded: times a prompt is asked until the answer has a score
+    temperature: float = 0.7  # of all but the first
+    fallback: Literal["lowest", "mean"] = "lowest"  # for a document without a score: of the scale, or of its query's
+    parameters: str = ""
+    aliases: tuple[str, ...] = ()
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        allowed = SCORES[self.method]
+        if self.score and self.score not in allowed:
+            raise ValueError(f"score {self.score!r}; {self.method} has {', '.join(allowed) or 'none'}")
+        if bool(self.prompt) == (self.method == "plain"):
+            raise ValueError("graded, binary and likelihood need a prompt; plain has none")
+        if min(self.query_tokens, self.document_tokens, self.answer_tokens - 1, self.asks - 1) < 0:
+            raise ValueError("query_tokens and document_tokens are 0 or more, answer_tokens and asks 1 or more")
+
+    @property
+    def scored(self) -> str:
+        """The score that is used: the first of the method's, unless another is named."""
+        return self.score or next(iter(SCORES[self.method]), "")
+
+
+SCORES: dict[str, tuple[str, ...]] = {
+    "graded": ("published", "expected", "integer"),
+    "binary": ("probability", "margin"),
+    "likelihood": ("mean", "sum"),
+    "plain": (),
+}
+
+
+class RunRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="run"):
+    """What was ranked before: a TREC run file, or the folder of a stored result."""
+
+    description: str
+    path: str
+    licence: str = ""
+    aliases: tuple[str, ...] = ()

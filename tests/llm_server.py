@@ -24,6 +24,7 @@ class Server:
         self.faults = []
         self.reply = lambda body: "<answer>7</answer>"
         self.finish = "stop"
+        self.logs = True  # whether log-probabilities are given
         self.calls = []  # (path, body, headers) of each
         self.served = 0  # answered well
         self.lock = threading.Lock()
@@ -100,7 +101,7 @@ def _good(own, path, body):
     choice = {"index": 0, "finish_reason": own.finish}
     if path.endswith("/chat/completions"):
         choice["message"] = {"role": "assistant", "content": text}
-        if body.get("logprobs"):
+        if body.get("logprobs") and own.logs:
             top = [("{}", LOG_HALF), ("?", LOG_HALF)][: body["top_logprobs"]]
             choice["logprobs"] = {
                 "content": [

@@ -8,7 +8,8 @@ import msgspec
 
 from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
-from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, RankerRecipe, Source
+from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, PythonRecipe, RankerRecipe, Source
+from posbench.reranking import PointwiseRecipe
 from posbench.types import Progress, Ranker, no_progress
 
 
@@ -119,7 +120,13 @@ def build(
         from posbench.rankers.bm25 import Bm25Ranker
 
         return Bm25Ranker(recipe, depth=depth, cache=cache, progress=progress)
-    return _user_class(recipe.target, recipe.args)
+    if isinstance(recipe, PointwiseRecipe):
+        from posbench.rankers.pointwise import PointwiseRanker
+
+        return PointwiseRanker(recipe, cache=cache, device=devices[0], progress=progress, name=name)
+    if isinstance(recipe, PythonRecipe):
+        return _user_class(recipe.target, recipe.args)
+    raise UsageError(f"{name}: a {recipe.__struct_config__.tag} is put together by posbench.experiment")
 
 
 def devices() -> tuple[str, ...]:

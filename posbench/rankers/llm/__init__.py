@@ -22,6 +22,10 @@ def backend(recipe: Recipe, cache: Path, device: str = "cpu") -> Backend:
         from posbench.rankers.llm.instant import InstantBackend
 
         return InstantBackend(recipe, cache)
+    if recipe.engine in ("seq2seq", "cross-encoder"):
+        from posbench.rankers.llm import encoder
+
+        return (encoder.Seq2SeqBackend if recipe.engine == "seq2seq" else encoder.CrossEncoderBackend)(recipe, device)
     if recipe.engine == "vllm":
         from posbench.rankers.llm.engine import VllmBackend
 
