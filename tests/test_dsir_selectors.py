@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from posbench.dsir import Features, featurise, noise, weights
+from posbench.dsir import Features, featurise, noise, selectors, weights
 from posbench.dsir.divergence import kl
 from posbench.dsir.features import FeatureSpec
 from posbench.dsir.quotas import Strata, bands, strata
 from posbench.dsir.scorers import SELECTORS, Settings, sample_rows, scorer, target_distribution
-from posbench.dsir.selectors import DEFAULT, choose, draw, noisy, top
+from posbench.dsir.selectors import DEFAULT, choose, draw, noisy, pooled, top
 from posbench.errors import DataError, RecipeError, UsageError
 from posbench.types import strings
 
@@ -94,13 +94,13 @@ def test_selectors_rank_by_what_they_say():
     log_w = RAW.by_row(weights.log_ratio(p, q))
     gumbel = noise.gumbel(noise.stream(KEYS, "gumbel"))
     full = np.diff(RAW.indptr) > 0
-    degree = weights.temperature(lambda: [log_w[full]], 4 * 80)
+    degree = weights.temperature(lambda: [log_w[full]], 80)
     scores = {"top-k": log_w, "dsir": log_w + gumbel, "tempered": log_w / degree + gumbel, "random": gumbel}
     for name, by in scores.items():
         found = choose(name, RAW, TARGET, 80, KEYS)
         assert found.rows.tolist() == np.argsort(-np.where(full, by, -np.inf))[:80].tolist(), name
     part = choose("tempered", RAW, TARGET, 80, KEYS).parts[""]
-    assert np.isclose(part.effective, 320, rtol=1e-3)
+    assert np.isclose(part.effective, 80, rtol=1e-3)
     assert part.temperature == degree
     assert np.array_equal(part.log_w, log_w)
 
@@ -162,6 +162,18 @@ def test_strata_give_their_quotas(name):
     none = Strata(("", " "), (np.diff(RAW.indptr) == 0).astype(np.int64), np.array([58, 2]))
     with pytest.raises(UsageError, match="do not make 60 texts"):
         choose(name, RAW, TARGET, 60, KEYS, strata=none)
+
+
+def test_the_pool_is_bounded_and_a_selection_as_large_is_the_pool(monkeypatch):
+    codes = np.arange(100) % 2
+    wanted = Strata(("a", "b"), codes, np.array([10, 30]))
+    assert pooled(wanted, 2).quotas.tolist() == [20, 50]
+    monkeypatch.setattr(selectors, "POOL", 60)
+    assert pooled(wanted, 4).quotas.tolist() == [15, 45]
+    monkeypatch.setattr(selectors, "POOL", 30)
+    assert pooled(wanted, 4).quotas.tolist() == [10, 30]
+    greedily, drawn = (choose(name, RAW, TARGET, 200, KEYS).rows for name in ("greedy", "logistic"))
+    assert greedily.tolist() == drawn.tolist()
 
 
 def test_a_stratified_draw_is_the_best_of_each_stratum():

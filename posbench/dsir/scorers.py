@@ -13,6 +13,8 @@ from posbench.dsir.noise import Keys
 from posbench.errors import DataError, UsageError, unknown_name
 from posbench.types import Float64, Int64
 
+POOL = 100_000
+"""The most texts that ``greedy`` picks from; a selection as large as that is the pool itself."""
 SELECTORS = ("greedy", "logistic", "dsir", "tempered", "top-k", "random")
 
 
@@ -25,7 +27,7 @@ class Settings:
         mix: the share of the raw text's distribution in the target's, 0 to 1 (the same selectors).
         epsilon: added to probabilities before the logarithm (dsir, tempered, top-k).
         effective: the effective sample size that ``tempered`` aims for, in multiples of k.
-        pool: how many texts ``greedy`` picks from, in multiples of k.
+        pool: how many texts ``greedy`` picks from, in multiples of k; never more than ``POOL`` texts.
         lengths: ``greedy`` keeps the target's shares of so many bands of length in tokens; 1 lets lengths drift.
 
     Raises:
@@ -35,7 +37,7 @@ class Settings:
     laplace: float = 0.0
     mix: float = 0.0
     epsilon: float = EPSILON
-    effective: float = 4.0
+    effective: float = 1.0
     pool: float = 4.0
     lengths: int = 8
 

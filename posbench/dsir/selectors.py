@@ -21,7 +21,7 @@ from posbench.dsir import noise, quotas, weights
 from posbench.dsir.features import Features
 from posbench.dsir.greedy import greedy
 from posbench.dsir.noise import Keys
-from posbench.dsir.scorers import PLAIN, Settings, sample_rows, scorer, target_distribution
+from posbench.dsir.scorers import PLAIN, POOL, Settings, sample_rows, scorer, target_distribution
 from posbench.errors import DataError, UsageError
 from posbench.types import Float64, Int64
 
@@ -71,15 +71,16 @@ def draw(scores: Float64, keys: Keys, strata: quotas.Strata) -> Int64:
 
 
 def pooled(strata: quotas.Strata, pool: float) -> quotas.Strata:
-    """The same strata with ``pool`` times the quotas, as far as there are texts."""
+    """The same strata with ``pool`` times the quotas, as far as there are texts, and ``POOL`` texts in all if k is less."""
+    pool = min(pool, max(1.0, POOL / max(1, int(strata.quotas.sum()))))
     sizes = np.bincount(strata.codes[strata.codes >= 0], minlength=len(strata.quotas))
-    return replace(strata, quotas=np.minimum(np.ceil(pool * strata.quotas).astype(np.int64), sizes))
+    return replace(strata, quotas=np.minimum(np.ceil(pool * strata.quotas - 1e-9).astype(np.int64), sizes))
 
 
 def refine(
     pool: Features, target: Features, p: Float64, keys: Keys, strata: quotas.Strata, settings: Settings = PLAIN
 ) -> Int64:
-    """The greedy selection from a pool: rows of the pool in order of picking, int64[k].
+    """The greedy selection from a pool: rows of the pool in order of picking, int64[k]; as it is where it has k texts.
 
     Each stratum's quota is shared among bands of length as the target's texts are, as far as the pool has them.
 
@@ -91,13 +92,16 @@ def refine(
         strata: of the pool, with the quotas of the selection.
         settings: ``lengths`` is used.
     """
+    k = int(strata.quotas.sum())
+    if k == len(pool):
+        return np.arange(k)
     band, shares = quotas.bands(pool.tokens, target.tokens, settings.lengths)
     codes = strata.codes * len(shares) + band
     wanted = [
         quotas.spread(quota, shares, np.bincount(band[strata.codes == i], minlength=len(shares)))
         for i, quota in enumerate(strata.quotas.tolist())
     ]
-    return greedy(pool, p, int(strata.quotas.sum()), noise.stream(keys, "greedy"), codes, np.concatenate(wanted))
+    return greedy(pool, p, k, noise.stream(keys, "greedy"), codes, np.concatenate(wanted))
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ class Part:
 
     @property
     def collapsed(self) -> bool:
-        """The weights amount to fewer texts than were selected: the selection is the top of a ranking, not a sample."""
-        return self.effective < len(self.rows)
+        """The weights amount to less than half of what was selected: it is the top of a ranking rather than a sample."""
+        return self.effective < len(self.rows) / 2
 
 
 @dataclass(frozen=True)
