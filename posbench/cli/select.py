@@ -59,7 +59,7 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mix", type=float, default=0.0, metavar="S", help="part of raw text in the target (0)")
     group.add_argument("--epsilon", type=float, default=1e-8, metavar="E", help="inside logarithms (1e-8)")
     group.add_argument(
-        "--ess", type=float, default=4.0, metavar="F", help="tempered: effective size, times the size (4)"
+        "--ess", type=float, default=1.0, metavar="F", help="tempered: effective size, times the size (1)"
     )
 
 

@@ -131,8 +131,8 @@ def _of_target(weigher: Weigher, ask: Ask, wanted: Mapping[int, int], taken: Pic
     size = sum(wanted.values())
     heat = weigher.temperature(ask.selector, size)
     greedy = ask.selector == "greedy"
-    share = weigher.settings.pool if greedy else 1.0
-    quotas = {code: int(np.ceil(share * count)) for code, count in wanted.items()}
+    share = selectors.pool_share(weigher.settings.pool, size) if greedy else 1.0
+    quotas = {code: int(np.ceil(share * count - 1e-9)) for code, count in wanted.items()}
     draw = Draw(ask.selector, ask.seed, heat, name, ask.distinct, ask.strata, quotas)
     picks = stream.best(weigher.pool, size, draw, weigher.scores(ask.selector), taken)
     codes = _codes(weigher.pool, picks, ask)
