@@ -71,7 +71,7 @@ def draw(scores: Float64, keys: Keys, strata: quotas.Strata) -> Int64:
 
 
 def pool_share(pool: float, k: int) -> float:
-    """How many texts ``greedy`` sees for each that it picks: ``pool``, or fewer, so that it holds ``POOL`` or k texts."""
+    """How many texts ``greedy`` sees for each that it picks: ``pool``, or fewer, to hold ``POOL`` or k at most."""
     return min(pool, max(1.0, POOL / max(1, k)))
 
 
@@ -129,7 +129,7 @@ class Part:
 
     @property
     def collapsed(self) -> bool:
-        """The weights amount to less than half of what was selected: it is the top of a ranking rather than a sample."""
+        """The weights amount to less than half of what was selected: the top of a ranking rather than a sample."""
         return self.effective < len(self.rows) / 2
 
 
