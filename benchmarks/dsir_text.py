@@ -51,9 +51,17 @@ def chunks(source: str, files: Iterable[Path], words: int = WORDS) -> Iterator[C
 
 
 def documents(limit: int, words: int = WORDS) -> list[Chunk]:
-    """Up to so many chunks, one of each source in turn while it has any."""
+    """Up to so many chunks of different text, one of each source in turn while it has any."""
     streams = [chunks(source, files, words) for source, files in sources().items()]
-    return list(islice(_in_turn(streams), limit))
+    return list(islice(_different(_in_turn(streams)), limit))
+
+
+def _different(found: Iterator[Chunk]) -> Iterator[Chunk]:
+    seen: set[str] = set()
+    for chunk in found:
+        if chunk.text not in seen:
+            seen.add(chunk.text)
+            yield chunk
 
 
 def _in_turn(streams: list[Iterator[Chunk]]) -> Iterator[Chunk]:

@@ -4,6 +4,7 @@ PosbenchError
 ├── RecipeError       a recipe file is wrong, or a name is unknown
 ├── DataError         a collection, run or result file is wrong
 ├── MissingPartError  an optional package, weights or a program is not there
+├── BackendError      a model server or engine does not answer, or not as its protocol says
 └── UsageError        the command or call asks for something impossible
 
 Each message says what was found, what was expected and what to do. The command line prints it in one line and exits
@@ -28,6 +29,10 @@ class DataError(PosbenchError):
 
 class MissingPartError(PosbenchError):
     """An optional package, weights or a program is not there."""
+
+
+class BackendError(PosbenchError):
+    """A model server or engine does not answer, or not as its protocol says."""
 
 
 class UsageError(PosbenchError):

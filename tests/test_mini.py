@@ -309,7 +309,7 @@ def test_a_ranker_that_fed_the_pool_keeps_its_scores():
 
 # The study, on results of real rankers
 
-RANKERS = ("bm25", "wordllama", "mine:Length", "mine:Vowels")
+RANKERS = ("bm25", "wordllama", "toy_rankers:Length", "toy_rankers:Vowels")
 OWN = """
 import numpy as np
 from posbench.types import Run
@@ -333,7 +333,7 @@ class Vowels(Ranker):
 def ranked(tmp_path_factory):
     """posir-mini/spa ranked by two real rankers and two that never read the query."""
     root = tmp_path_factory.mktemp("mini")
-    (root / "mine.py").write_text(OWN)
+    (root / "toy_rankers.py").write_text(OWN)
     places = experiment.Settings(out=root / "out", cache=root / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root))
@@ -363,7 +363,7 @@ def test_the_study_is_stored_and_its_summary_follows_from_its_rows(ranked, tmp_p
     found = outcome.summary
     assert {one["name"] for one in found["rankers"]} == set(RANKERS)
     assert found["queries"] == 120
-    assert ["bm25", "mine:Length"] in found["known"]
+    assert ["bm25", "toy_rankers:Length"] in found["known"]
     names = [one["name"] for one in found["selectors"]]
     assert names[:2] == ["random", "by domain"]
     assert {"by length", "by position", *ALL[3:]} <= set(names)

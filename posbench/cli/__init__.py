@@ -14,6 +14,7 @@ COMMANDS = {
     "compose": "put the same evidence at chosen places of documents, for paired position curves",
     "score": "score a TREC run file against TREC qrels",
     "hnsw": "what an index, its parameters and the order of insertion cost",
+    "select": "select documents that look like your own, and say how near they are",
     "saliency": "show which parts of a document move its score",
     "lid": "show the intrinsic dimension of a model's vectors, or of vectors in a file",
     "list": "list the shipped datasets, rankers or measures",

@@ -8,6 +8,7 @@ from posbench.cli import common
 KINDS = (
     "composed",
     "curves",
+    "divergence",
     "forest",
     "heatmap",
     "lid",
@@ -18,6 +19,8 @@ KINDS = (
     "recall",
     "saliency",
     "slope",
+    "weights",
+    "words",
 )
 
 
@@ -34,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
         "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); "
         "of posbench mini: tau by share of the queries (mini); "
-        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks)",
+        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks); "
+        "of posbench select: distance to the target by size and selector (divergence), log weights, n-grams (words)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

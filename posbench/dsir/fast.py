@@ -2,13 +2,13 @@
 
 Tokens. Characters have one of five classes (``unicode.txt``): white space; word (letters, numbers, ``_``); single;
 mark; and other (punctuation, symbols, controls). A token is a run of word characters, a run of other characters, or one
-single character; a mark joins what stands before it. On ASCII these are the tokens of WordPunct. Single are the
-characters of scripts that set no space between words (Han, kana, Thai, Lao, Khmer, Myanmar, ...): a run of them is a
-sentence, which no two texts share, while their characters, and above all the pairs of neighbours, are what word-less
-retrieval of Chinese and Japanese has always indexed. Hangul is among them although Korean has spaces: what stands
-between these is a stem with its particles, too sparse for counts, and pairs of syllables find the stem. Bidirectional
-marks and other invisible format characters count as white space. A run of more than ``LONGEST`` characters is cut in
-tokens of so many.
+single character; a mark joins what stands before it. On ASCII these are the tokens of WordPunct, save that a run of
+more than ``LONGEST`` characters is cut in tokens of so many. Single are the characters of scripts that set no space
+between words (Han, kana, Thai, Lao, Khmer, Myanmar, ...): a run of them is a sentence, which no two texts share, while
+their characters, and above all the pairs of neighbours, are what word-less retrieval of Chinese and Japanese has always
+indexed. Hangul is among them although Korean has spaces: what stands between these is a stem with its particles, too
+sparse for counts, and pairs of syllables find the stem. Bidirectional marks and other invisible format characters count
+as white space.
 
 Lower case is the simple mapping of one character to one, where both take the same number of bytes; the 25 other pairs
 (dotted capital I, the signs of Kelvin and Angstrom, ...) are left as they are.

@@ -1,17 +1,33 @@
 """Noise that belongs to a document: a hash of the seed and the document's id, whatever the order, shard or worker."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posbench.types import Float64, Strings
+from posbench.types import Float64, Strings, strings
 
 Keys = NDArray[np.uint64]
 
 
-def keys(ids: Strings, seed: int) -> Keys:
-    """One key an id: the first 64 bits of BLAKE2b of the id's UTF-8 bytes, keyed by the seed.
+def hashes(texts: Strings | Sequence[str]) -> Keys:
+    """The first 64 bits of BLAKE2b of each text's UTF-8 bytes, uint64[N]: the same on every machine."""
+    whole = strings(texts)
+    data, ends = whole.buffers()[2], np.frombuffer(whole.buffers()[1], np.int64)[: len(whole) + 1].tolist()
+    view = memoryview(b"" if data is None else data)
+    digests = b"".join(blake2b(view[a:b], digest_size=8).digest() for a, b in pairwise(ends))
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def of_hashes(ids: Keys, seed: int) -> Keys:
+    """The keys of documents whose ids have these hashes, under a seed: uint64[N]."""
+    return stream(ids, f"seed {int(seed)}")
+
+
+def keys(ids: Strings | Sequence[str], seed: int) -> Keys:
+    """One key an id: ``of_hashes`` of its hash.
 
     Args:
         ids: string[N], each id once; equal ids get equal keys.
@@ -20,9 +36,7 @@ def keys(ids: Strings, seed: int) -> Keys:
     Returns:
         uint64[N], uniform over 64 bits.
     """
-    secret = str(int(seed)).encode()[:64]
-    digests = b"".join(blake2b(one.encode(), digest_size=8, key=secret).digest() for one in ids.to_pylist())
-    return np.frombuffer(digests, "<u8").astype(np.uint64)
+    return of_hashes(hashes(ids), seed)
 
 
 def stream(base: Keys, name: str) -> Keys:

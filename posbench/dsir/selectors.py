@@ -70,9 +70,14 @@ def draw(scores: Float64, keys: Keys, strata: quotas.Strata) -> Int64:
     return chosen[top(scores[chosen], keys[chosen], len(chosen))]
 
 
+def pool_share(pool: float, k: int) -> float:
+    """How many texts ``greedy`` sees for each that it picks: ``pool``, or fewer, to hold ``POOL`` or k at most."""
+    return min(pool, max(1.0, POOL / max(1, k)))
+
+
 def pooled(strata: quotas.Strata, pool: float) -> quotas.Strata:
-    """The same strata with ``pool`` times the quotas, as far as there are texts, and ``POOL`` texts in all if k is less."""
-    pool = min(pool, max(1.0, POOL / max(1, int(strata.quotas.sum()))))
+    """The same strata with ``pool_share`` times the quotas, as far as there are texts."""
+    pool = pool_share(pool, int(strata.quotas.sum()))
     sizes = np.bincount(strata.codes[strata.codes >= 0], minlength=len(strata.quotas))
     return replace(strata, quotas=np.minimum(np.ceil(pool * strata.quotas - 1e-9).astype(np.int64), sizes))
 
@@ -124,7 +129,7 @@ class Part:
 
     @property
     def collapsed(self) -> bool:
-        """The weights amount to less than half of what was selected: it is the top of a ranking rather than a sample."""
+        """The weights amount to less than half of what was selected: the top of a ranking rather than a sample."""
         return self.effective < len(self.rows) / 2
 
 

@@ -12,6 +12,7 @@ from posbench.bias.grid import Grid
 from posbench.bias.shuffled import Shuffled
 from posbench.errors import UsageError
 from posbench.manifest import selection_text
+from posbench.plots import selection
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
@@ -26,6 +27,7 @@ from posbench.studies import curves
 from posbench.studies.hnsw.lid import by_lid
 from posbench.studies.hnsw.summary import summary
 from posbench.studies.mini import summary as mini
+from posbench.studies.selection.summary import told
 from posbench.types import Float64, Progress, Report, no_progress
 
 _SAMPLE = 40  # queries drawn one by one
@@ -279,12 +281,56 @@ def _mini(job: _Job) -> Chart:
     return size_curves(found["selectors"], found["wanted"], lines)
 
 
-STUDIES = {"mini": "mini", "saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
+def _selection(job: _Job) -> tuple[Report, dict[str, Any]]:
+    """The one selection and what it says."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a selection is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    job.advance(1)
+    return report, told(report)
+
+
+def _selected(found: Mapping[str, Any]) -> str:
+    """What was selected from what, in a line."""
+    size, documents = found["selection"]["size"], found["raw"]["documents"]
+    towards = ", ".join(target["name"] for target in found["targets"])
+    return f"{size:,} of {documents:,} documents of {found['raw']['name']}, towards {towards}"
+
+
+def _divergence(job: _Job) -> Chart:
+    _, found = _selection(job)
+    if len({row["size"] for row in found["comparison"]}) < 2:
+        raise UsageError(f"{job.about}: selectors were not compared; `posbench select --compare` does so")
+    return selection.divergence(found, _selected(found))
+
+
+def _weights(job: _Job) -> Chart:
+    report, found = _selection(job)
+    names = [target["name"] for target in found["targets"]]
+    return selection.log_weights(report.header["log_weights"], found["effective_sample_size"], names, _selected(found))
+
+
+def _words(job: _Job) -> Chart:
+    _, found = _selection(job)
+    return selection.words(found["ngrams"], _selected(found))
+
+
+STUDIES = {
+    "saliency": "saliency",
+    "divergence": "select",
+    "lid": "hnsw",
+    "mini": "mini",
+    "ranks": "hnsw",
+    "recall": "hnsw",
+    "weights": "select",
+    "words": "select",
+}
 """Which command's results a kind draws, where these are not of ``posbench eval``."""
 
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "composed": _composed,
     "curves": _curves,
+    "divergence": _divergence,
     "forest": _forest,
     "heatmap": _heatmap,
     "lid": _lid,
@@ -295,4 +341,6 @@ KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "recall": _recall,
     "saliency": _saliency,
     "slope": _slope,
+    "weights": _weights,
+    "words": _words,
 }

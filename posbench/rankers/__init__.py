@@ -8,7 +8,8 @@ import msgspec
 
 from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
-from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, RankerRecipe, Source
+from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, PythonRecipe, RankerRecipe, Source
+from posbench.reranking import PointwiseRecipe, Rerank
 from posbench.types import Progress, Ranker, no_progress
 
 
@@ -71,6 +72,13 @@ def indexed(name: str, recipe: RankerRecipe, index: str) -> tuple[str, RankerRec
     return indexes.indexed(name, recipe, index)
 
 
+def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str, RankerRecipe]:
+    """A ranker's recipe before a reranker: ``posbench.rankers.reranks.reranked``."""
+    from posbench.rankers import reranks
+
+    return reranks.reranked(name, recipe, wish)
+
+
 def dense_of(recipe: HnswRecipe, name: str) -> tuple[str, DenseRecipe]:
     """The dense ranker behind an index, and its name.
 
@@ -119,7 +127,13 @@ def build(
         from posbench.rankers.bm25 import Bm25Ranker
 
         return Bm25Ranker(recipe, depth=depth, cache=cache, progress=progress)
-    return _user_class(recipe.target, recipe.args)
+    if isinstance(recipe, PointwiseRecipe):
+        from posbench.rankers.pointwise import PointwiseRanker
+
+        return PointwiseRanker(recipe, cache=cache, device=devices[0], progress=progress, name=name)
+    if isinstance(recipe, PythonRecipe):
+        return _user_class(recipe.target, recipe.args)
+    raise UsageError(f"{name}: a {recipe.__struct_config__.tag} is put together by posbench.experiment")
 
 
 def devices() -> tuple[str, ...]:

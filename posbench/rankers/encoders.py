@@ -11,6 +11,7 @@ import numpy as np
 
 from posbench.errors import MissingPartError, UsageError, missing_extra
 from posbench.rankers import bert
+from posbench.rankers.quiet import quiet
 from posbench.rankers.tokens import Role, Tokens, prompts_of
 from posbench.rankers.weights import Weights
 from posbench.recipe import DenseRecipe, Encode
@@ -90,11 +91,8 @@ class SentenceTransformerEncoder(Tokens):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as notices
 
-        quiet: Any = notices
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
+        quiet()
         cuda = device.startswith("cuda")
         dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         arguments = {"dtype": dtype, **encode.model_args}

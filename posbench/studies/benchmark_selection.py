@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from posbench import experiment
 from posbench.dsir import noise, quotas
 from posbench.dsir.features import Features, FeatureSpec, featurise
 from posbench.dsir.scorers import Settings
@@ -18,6 +17,7 @@ from posbench.dsir.subset import judged_documents, pool, subset, texts_of_querie
 from posbench.errors import UsageError
 from posbench.loaders import trec
 from posbench.store import open_result
+from posbench.stored import stored_run
 from posbench.types import Collection, Float64, Int64, Progress, Run, Strings, index_of, no_progress, strings
 
 BETWEEN = "\x1f"  # joins the name of a part and an id in it to one id of the whole
@@ -257,7 +257,7 @@ def _of_result(name: str, collections: Sequence[Collection]) -> list[Run] | None
             "that is selected from"
         )
     table = result.run()
-    return [experiment.stored_run(table, part) for part in collections]
+    return [stored_run(table, part) for part in collections]
 
 
 def _of_file(name: str, collections: Sequence[Collection]) -> list[Run]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from posbench import bias, experiment
+from posbench import bias
 from posbench.compare import align
 from posbench.compare.scores import LEVEL, compare_means
 from posbench.dsir import noise
@@ -16,6 +16,7 @@ from posbench.dsir.features import Features, FeatureSpec, featurise
 from posbench.dsir.subset import texts_of_queries
 from posbench.errors import UsageError
 from posbench.store import Result
+from posbench.stored import stored_run
 from posbench.studies.benchmark_selection import BANDS, BETWEEN, bands, places_of
 from posbench.studies.mini.draws import Facts
 from posbench.studies.mini.trials import Queries
@@ -67,7 +68,7 @@ class Subject:
 
     def runs(self, part: int) -> list[Run]:
         """The stored runs of one part, a ranker each."""
-        return [experiment.stored_run(result.run(), self.collections[part]) for result in self.results.values()]
+        return [stored_run(result.run(), self.collections[part]) for result in self.results.values()]
 
     @cached_property
     def _lengths(self) -> Float64:
