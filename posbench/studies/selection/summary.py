@@ -65,8 +65,9 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
                 "documents, so the draw is a ranking without diversity; greedy and logistic do not collapse"
             )
         if target["documents"] < 50:
-            few = f"target {target['name']} has {target['documents']} fitted documents"
-            yield f"{few}; smooth it (--mix 0.5) or give more"
+            few = f"target {target['name']} has {target['documents']} fitted documents; give more if there are any"
+            smoothed = selector in ("logistic", "greedy", "random") or summary["settings"]["laplace"]
+            yield few if smoothed else f"{few}, and smooth it by --laplace 1"
     for target, gain in zip(summary["targets"], summary["gain_over_random"], strict=True):
         if gain["low"] <= 0 and selector != "random":
             yield (
