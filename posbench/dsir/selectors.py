@@ -71,7 +71,7 @@ def draw(scores: Float64, keys: Keys, strata: quotas.Strata) -> Int64:
 
 
 def pooled(strata: quotas.Strata, pool: float) -> quotas.Strata:
-    """The same strata with ``pool`` times the quotas, as far as there are texts, and ``POOL`` texts in all if k is less."""
+    """The same strata with ``pool`` times the quotas, as far as there are texts; ``POOL`` texts at most, or k."""
     pool = min(pool, max(1.0, POOL / max(1, int(strata.quotas.sum()))))
     sizes = np.bincount(strata.codes[strata.codes >= 0], minlength=len(strata.quotas))
     return replace(strata, quotas=np.minimum(np.ceil(pool * strata.quotas - 1e-9).astype(np.int64), sizes))
@@ -124,7 +124,7 @@ class Part:
 
     @property
     def collapsed(self) -> bool:
-        """The weights amount to less than half of what was selected: it is the top of a ranking rather than a sample."""
+        """The weights amount to less than half of what was selected: the top of a ranking rather than a sample."""
         return self.effective < len(self.rows) / 2
 
 
