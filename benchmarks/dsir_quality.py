@@ -39,7 +39,8 @@ SIZES = (300, 1000, 3000)
 FITTED = 1000  # texts of the target that are fitted, and as many held out; a third of a small source each
 LANGUAGES = ("en", "de", "es", "ru", "zh", "ar")
 XQUAD = Path(__file__).parents[2] / "shared" / "data" / "xquad"
-TARGETS = ("manuals", "code", "descriptions", "xquad-de", "short manuals", "questions-en", "manuals, none in raw")
+TARGETS = ("manuals", "code", "xquad-de", "short manuals")
+MORE = ("descriptions", "questions-en", "manuals, none in raw")
 PEER = """
 import json, sys, tempfile
 from pathlib import Path
@@ -289,7 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="NAME")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="NAME", help=", ".join(TARGETS + MORE))
     parser.add_argument("--xquad", type=Path, default=XQUAD, metavar="FOLDER")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--official", metavar="PYTHON")
