@@ -125,6 +125,38 @@ def test_strata(run, tmp_path):
     assert json.loads(out)["selection"]["quotas"] == {"far": 0, "near": 40}
     _, out, _ = run("--size", "40", "--strata", "length", "--quotas", "equal", "--json", to="length")
     assert list(json.loads(out)["selection"]["quotas"].values()) == [10, 10, 10, 10]
+    status, _, err = run("--size", "40", "--strata", "kind", target="other.jsonl", to="no-kind")
+    assert status == 2
+    assert "other.jsonl has a field 'kind'" in err
+
+
+def test_a_random_selection_is_not_one_of_the_random_draws_beside_it(run):
+    _, out, _ = run("--size", "30", "--selector", "random", "--json")
+    found = json.loads(out)
+    rows = result_in(Path(found["result"])).report().queries.to_pylist()
+    assert len({row["query_id"] for row in rows}) == len(rows)
+    mine = [row for row in rows if row["ranker"] == "random" and row["size"] == 30]
+    (chosen,) = (row for row in mine if row["draw"] == -1)
+    assert found["divergence"]["selected"]["KL held out"] == chosen["KL held out"]
+    others = [row["KL held out"] for row in mine if row["draw"] >= 0]
+    assert found["divergence"]["random"]["KL held out"]["draws"] == len(others) == judge.RANDOM_DRAWS
+    assert found["divergence"]["random"]["KL held out"]["mean"] == pytest.approx(np.mean(others))
+
+
+def test_files_are_not_held_open(place, tmp_path):
+    resource = pytest.importorskip("resource")
+    rows = (place / "raw.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(100):
+        (folder / f"{number}.jsonl").write_text("".join(rows[3 * number : 3 * number + 3]), encoding="utf-8")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 60, limits[1]))
+    try:
+        where = ["--to", str(tmp_path / "out"), "--out", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+        assert main(["select", "--raw", str(folder), "--target", str(folder), "--size", "200", *where]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +171,8 @@ def test_strata(run, tmp_path):
         (["--size", "40", "--strata", "kind", "--quotas", "blue=1"], "no stratum 'blue'; there are far, near"),
         (["--size", "40", "--strata", "kind", "--quotas", "most"], "expected target, raw, equal, or"),
         (["--size", "40", "--strata", "absent"], "has a field 'absent'"),
+        (["--size", "40", "--labels", "absent"], "raw.jsonl has a field 'absent'"),
+        (["--size", "40", "--quotas", "equal"], "--quotas without --strata"),
         (["--size", "40", "--selector", "best"], "no selector 'best'"),
         (["--size", "40", "--held-out", "1"], "expected a share from 0"),
         (["--size", "40", "--buckets", "1"], "expected 2 to"),

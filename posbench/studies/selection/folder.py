@@ -79,17 +79,16 @@ def write(
 
 def _table(pool: Pool, chosen: Sequence[Picks], targets: Sequence[str], scores: Sequence[Scores]) -> pa.Table:
     """One row a chosen document, in the order of the raw text."""
-    blocks = {int(part): pool.block(int(part)) for picks in chosen for part in np.unique(picks.part)}
     parts = []
     for name, picks, weights in zip(targets, chosen, scores, strict=True):
         columns = {
             "part": picks.part,
-            "row": stream.gather_column(picks, lambda part: blocks[part].rows),
+            "row": stream.gather_column(picks, lambda part: pool.block(part).rows),
             "rank": np.arange(1, len(picks) + 1, dtype=np.int32),
             "value": picks.value,
             "log_weight": stream.gather_column(picks, weights.block),
-            "tokens": stream.gather_column(picks, lambda part: blocks[part].features.tokens),
-            "characters": stream.gather_column(picks, lambda part: blocks[part].chars),
+            "tokens": stream.gather_column(picks, lambda part: pool.block(part).features.tokens),
+            "characters": stream.gather_column(picks, lambda part: pool.block(part).chars),
             "content": picks.content,
         }
         found = pa.table({key: pa.array(column) for key, column in columns.items()})
