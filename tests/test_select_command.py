@@ -1,5 +1,6 @@
 """`posbench select` as a user runs it: files in, a folder and a report out."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from posbench import plots
 from posbench.cli import main
+from posbench.plots import selection
 from posbench.store import result_in
 from posbench.studies.selection import drift, judge
 
@@ -224,6 +226,17 @@ def test_charts_show_the_stored_figures(run, kind):
         "words": found["ngrams"][0]["selected"],
     }[kind]
     assert str(expected) in drawn
+
+
+def test_words_with_quotation_marks_are_drawn(tmp_path):
+    pytest.importorskip("vl_convert")
+    sides = {"selected": 3.0, "random": 1.0, "target": 2.0}
+    names = ["it 's", '" quoted "', "back\\slash", "plain"]
+    rows = [{"ngram": name, "gained": n < 2, **sides} for n, name in enumerate(names)]
+    plots.save(selection.words(rows, "about"), tmp_path / "words.svg")
+    drawn = html.unescape((tmp_path / "words.svg").read_text(encoding="utf-8"))
+    places = [drawn.index(f">{name}<") for name in names]
+    assert places == sorted(places)
 
 
 def test_figures_of_the_report():
