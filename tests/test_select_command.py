@@ -118,6 +118,14 @@ def test_separate_targets_and_proportions(run, place, tmp_path):
     assert "3 proportions for 1 targets" in err
 
 
+def test_separate_targets_share_by_their_ngrams(run, place):
+    several = ["--target", str(place / "other.jsonl"), "--targets", "separate", "--held-out", "0"]
+    _, out, _ = run("--size", "50", *several, "--no-compare", "--json")
+    lines = [(place / name).read_text(encoding="utf-8").splitlines() for name in ("target.jsonl", "other.jsonl")]
+    held = [sum(2 * len(json.loads(line)["text"].split()) - 1 for line in some) for some in lines]
+    assert list(json.loads(out)["selection"]["by_target"].values()) == [round(50 * one / sum(held)) for one in held]
+
+
 def test_strata(run, tmp_path):
     _, out, _ = run("--size", "40", "--strata", "kind", "--quotas", "near=0.5,far=0.5", "--json")
     assert json.loads(out)["selection"]["quotas"] == {"far": 20, "near": 20}
@@ -193,6 +201,15 @@ def test_what_cannot_be_is_said(run, options, says):
     assert status == 2
     assert re.search(says, err), err
     assert "Traceback" not in err
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(run, tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    status, _, err = run("--size", "3", to="file/out")
+    assert status == 2
+    assert "file" in err
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_absent_sources(run, tmp_path, capsys):

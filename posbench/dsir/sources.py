@@ -42,8 +42,8 @@ class Shard:
     """A part of a source.
 
     ``kind`` says how it is read: "lines" (bytes ``start`` to ``stop`` of a file: the lines that begin there), "block"
-    (``data``, ``stop`` bytes of lines of a gzipped file, the first of them number ``start``), "rows" (row groups of a parquet
-    file), "files" (a document each) or "memory" (``ids``, ``texts``, ``labels``).
+    (``data``, ``stop`` bytes of lines of a gzipped file, the first of them number ``start``), "rows" (row groups of a
+    parquet file), "files" (a document each) or "memory" (``ids``, ``texts``, ``labels``).
     """
 
     kind: str

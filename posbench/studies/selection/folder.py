@@ -13,8 +13,7 @@ from posbench.dsir import reading as records
 from posbench.dsir import stream
 from posbench.dsir.pool import Pool
 from posbench.dsir.stream import Picks, Scores
-from posbench.errors import UsageError
-from posbench.store import read_json, written
+from posbench.store import held, written
 from posbench.types import Progress
 
 ABOUT, TEXTS, TABLE = "selected.json", "selected.jsonl", "selected.parquet"
@@ -27,14 +26,7 @@ def finished(folder: Path, fingerprint: str) -> bool:
     Raises:
         UsageError: it holds something else.
     """
-    if not folder.exists():
-        return False
-    about = folder / ABOUT
-    stored = read_json(about) if about.is_file() else None
-    if isinstance(stored, dict) and stored.get("format") == FORMAT and stored.get("fingerprint") == fingerprint:
-        return True
-    what = "another selection" if stored else "something else"
-    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+    return held(folder, ABOUT, {"format": FORMAT, "fingerprint": fingerprint}) is not None
 
 
 def write(
