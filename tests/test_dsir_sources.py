@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from posbench.dsir import pool, reading, sources
+from posbench.dsir import noise, pool, reading, sources
 from posbench.dsir.features import FeatureSpec
 from posbench.dsir.sources import Fields, Source
 from posbench.errors import DataError
@@ -102,6 +102,36 @@ def test_ids_are_numbers_or_text_or_absent(tmp_path):
     assert read(other, Fields(id="key"))[1] == ["k"]
     with pytest.raises(DataError, match="no field 'absent'"):
         read(other, Fields(id="absent"))
+
+
+def test_a_record_without_the_id_that_others_have_is_named_or_left_out(tmp_path):
+    file = lines(tmp_path / "a.jsonl", [b'{"id": "1", "text": "a"}\n{"text": "b"}\n{"id": null, "text": "c"}\n'])
+    with pytest.raises(DataError, match="line 2: no field 'id' to take the id from"):
+        read(file)
+    assert read(file, Fields(drop_faults=True))[1] == ["1"]
+    null = lines(tmp_path / "b.jsonl", [b'{"id": null, "_id": "2", "text": "a"}\n'])
+    assert read(null)[1] == ["2"]
+
+
+def test_a_folder_and_its_sub_folder_have_ids_and_labels_of_their_own(tmp_path):
+    file = tmp_path / "all" / "part" / "inner" / "a.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("some words", encoding="utf-8")
+    found = []
+    for folder in (tmp_path / "all", tmp_path / "all" / "part"):
+        how = pool.Reading(Fields(labels=("folder",)))
+        (block,) = pool.pool(sources.of_path(folder), how, Cache(tmp_path / "cache")).blocks()
+        found.append((block.ids[0], block.labels["folder"][0]))
+    ids = noise.hashes(["part/inner/a.txt", "inner/a.txt"])
+    assert found == [(ids[0], "part"), (ids[1], "inner")]
+
+
+def test_packed_lines_cut_otherwise_are_read_anew(tmp_path):
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(gzip.compress(b"".join(b'{"id": "%d", "text": "word%d"}\n' % (n, n) for n in range(50))))
+    for size in (100, 1000, 1 << 20):
+        found = pool.pool(sources.of_path(file), pool.Reading(shard_bytes=size), Cache(tmp_path / "cache"))
+        assert len(found) == 50
 
 
 def test_parquet(tmp_path):

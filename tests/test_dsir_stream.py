@@ -83,7 +83,7 @@ def test_the_same_as_in_memory(raw, tmp_path, selector):
     )
 
 
-@pytest.mark.parametrize("selector", ["greedy", "dsir"])
+@pytest.mark.parametrize("selector", SELECTORS)
 def test_separate_targets_and_strata_as_in_memory(raw, tmp_path, selector):
     folder, rows = raw
     found = pooled(folder, tmp_path, labels=("kind",), shard_bytes=5000)

@@ -1,5 +1,6 @@
 """`posbench select` as a user runs it: files in, a folder and a report out."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from posbench import plots
 from posbench.cli import main
+from posbench.plots import selection
 from posbench.store import result_in
 from posbench.studies.selection import drift, judge
 
@@ -116,6 +118,14 @@ def test_separate_targets_and_proportions(run, place, tmp_path):
     assert "3 proportions for 1 targets" in err
 
 
+def test_separate_targets_share_by_their_ngrams(run, place):
+    several = ["--target", str(place / "other.jsonl"), "--targets", "separate", "--held-out", "0"]
+    _, out, _ = run("--size", "50", *several, "--no-compare", "--json")
+    lines = [(place / name).read_text(encoding="utf-8").splitlines() for name in ("target.jsonl", "other.jsonl")]
+    held = [sum(2 * len(json.loads(line)["text"].split()) - 1 for line in some) for some in lines]
+    assert list(json.loads(out)["selection"]["by_target"].values()) == [round(50 * one / sum(held)) for one in held]
+
+
 def test_strata(run, tmp_path):
     _, out, _ = run("--size", "40", "--strata", "kind", "--quotas", "near=0.5,far=0.5", "--json")
     assert json.loads(out)["selection"]["quotas"] == {"far": 20, "near": 20}
@@ -125,6 +135,38 @@ def test_strata(run, tmp_path):
     assert json.loads(out)["selection"]["quotas"] == {"far": 0, "near": 40}
     _, out, _ = run("--size", "40", "--strata", "length", "--quotas", "equal", "--json", to="length")
     assert list(json.loads(out)["selection"]["quotas"].values()) == [10, 10, 10, 10]
+    status, _, err = run("--size", "40", "--strata", "kind", target="other.jsonl", to="no-kind")
+    assert status == 2
+    assert "other.jsonl has a field 'kind'" in err
+
+
+def test_a_random_selection_is_not_one_of_the_random_draws_beside_it(run):
+    _, out, _ = run("--size", "30", "--selector", "random", "--json")
+    found = json.loads(out)
+    rows = result_in(Path(found["result"])).report().queries.to_pylist()
+    assert len({row["query_id"] for row in rows}) == len(rows)
+    mine = [row for row in rows if row["ranker"] == "random" and row["size"] == 30]
+    (chosen,) = (row for row in mine if row["draw"] == -1)
+    assert found["divergence"]["selected"]["KL held out"] == chosen["KL held out"]
+    others = [row["KL held out"] for row in mine if row["draw"] >= 0]
+    assert found["divergence"]["random"]["KL held out"]["draws"] == len(others) == judge.RANDOM_DRAWS
+    assert found["divergence"]["random"]["KL held out"]["mean"] == pytest.approx(np.mean(others))
+
+
+def test_files_are_not_held_open(place, tmp_path):
+    resource = pytest.importorskip("resource")
+    rows = (place / "raw.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(100):
+        (folder / f"{number}.jsonl").write_text("".join(rows[3 * number : 3 * number + 3]), encoding="utf-8")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 60, limits[1]))
+    try:
+        where = ["--to", str(tmp_path / "out"), "--out", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+        assert main(["select", "--raw", str(folder), "--target", str(folder), "--size", "200", *where]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +181,8 @@ def test_strata(run, tmp_path):
         (["--size", "40", "--strata", "kind", "--quotas", "blue=1"], "no stratum 'blue'; there are far, near"),
         (["--size", "40", "--strata", "kind", "--quotas", "most"], "expected target, raw, equal, or"),
         (["--size", "40", "--strata", "absent"], "has a field 'absent'"),
+        (["--size", "40", "--labels", "absent"], "raw.jsonl has a field 'absent'"),
+        (["--size", "40", "--quotas", "equal"], "--quotas without --strata"),
         (["--size", "40", "--selector", "best"], "no selector 'best'"),
         (["--size", "40", "--held-out", "1"], "expected a share from 0"),
         (["--size", "40", "--buckets", "1"], "expected 2 to"),
@@ -157,6 +201,15 @@ def test_what_cannot_be_is_said(run, options, says):
     assert status == 2
     assert re.search(says, err), err
     assert "Traceback" not in err
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(run, tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    status, _, err = run("--size", "3", to="file/out")
+    assert status == 2
+    assert "file" in err
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_absent_sources(run, tmp_path, capsys):
@@ -190,6 +243,17 @@ def test_charts_show_the_stored_figures(run, kind):
         "words": found["ngrams"][0]["selected"],
     }[kind]
     assert str(expected) in drawn
+
+
+def test_words_with_quotation_marks_are_drawn(tmp_path):
+    pytest.importorskip("vl_convert")
+    sides = {"selected": 3.0, "random": 1.0, "target": 2.0}
+    names = ["it 's", '" quoted "', "back\\slash", "plain"]
+    rows = [{"ngram": name, "gained": n < 2, **sides} for n, name in enumerate(names)]
+    plots.save(selection.words(rows, "about"), tmp_path / "words.svg")
+    drawn = html.unescape((tmp_path / "words.svg").read_text(encoding="utf-8"))
+    places = [drawn.index(f">{name}<") for name in names]
+    assert places == sorted(places)
 
 
 def test_figures_of_the_report():

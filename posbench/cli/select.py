@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--targets", choices=("joint", "separate"), default="joint", help="several are one, or each has its part"
     )
-    how.add_argument("--proportions", default="", metavar="LIST", help="separate: the part of each (by documents)")
+    how.add_argument("--proportions", default="", metavar="LIST", help="separate: the part of each (by n-grams)")
     how.add_argument("--strata", default="", metavar="NAME", help="length, or a field: quotas for its values")
     how.add_argument(
         "--quotas", default="target", metavar="RULE", help="target, raw, equal or NAME=SHARE,NAME=SHARE (target)"

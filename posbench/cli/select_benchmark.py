@@ -64,8 +64,10 @@ def run(args: argparse.Namespace, how: How, options: "LoadOptions", strata: str 
     """
     from posbench import __version__, loaders
     from posbench.dsir import folder
+    from posbench.store import expect_writable
     from posbench.studies import benchmark_selection as study
 
+    expect_writable(args.to)
     wanted = _wanted(args, strata)
     with common.progress(args) as progress:
         collections = loaders.load(args.collection, options, progress)

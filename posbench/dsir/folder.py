@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from posbench.dsir.subset import SELECTION
 from posbench.errors import UsageError
-from posbench.store import read_json, safe_name, written
+from posbench.store import held, safe_name, written
 from posbench.types import Collection, Strings
 
 FILE = "selection.json"
@@ -34,13 +34,7 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> Mapping[str, Any] | Non
     Raises:
         UsageError: the folder holds something else.
     """
-    if not folder.exists():
-        return None
-    stored = read_json(folder / FILE) if (folder / FILE).is_file() else None
-    if isinstance(stored, dict) and stored.get("format") == FORMAT and stored.get("recipe") == _plain(wanted):
-        return stored
-    what = "another selection" if stored else "something else"
-    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+    return held(folder, FILE, {"format": FORMAT, "recipe": _plain(wanted)})
 
 
 def write(

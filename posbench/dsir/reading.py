@@ -149,28 +149,28 @@ def _quickly(data: bytes, fields: Fields) -> Batch | None:
 def _id_field(record: Any, fields: Fields) -> str:
     if not isinstance(record, dict):
         return ""
-    return fields.id or next((name for name in _IDS if name in record), "")
+    return fields.id or next((name for name in _IDS if record.get(name) is not None), "")
 
 
 def _line_by_line(shard: Shard, data: bytes, fields: Fields) -> Batch:
     """As ``_quickly``, one line at a time: mends what can be mended and says which line is wrong."""
     found: list[tuple[int, dict[str, Any]]] = []
     notes: dict[str, int] = {}
-    number = -1
+    number, name = -1, fields.id
     for offset, line in enumerate(data.split(b"\n")):
         if not line.strip():
             continue
         number += 1
-        record, wrong = _parsed(line, fields)
+        record, wrong = _parsed(line, fields, name)
         if not wrong:
             found.append((number, record))
+            name = name if len(found) > 1 else _id_field(record, fields)
         elif fields.drop_faults:
             notes["broken_records"] = notes.get("broken_records", 0) + 1
         else:
             raise DataError(f"{shard.path}: line {_first_line(shard) + offset}: {wrong}; --drop-faults leaves it out")
     if not found:
         return Batch(np.empty(0, np.int32), strings([]), notes=notes)
-    name = _id_field(found[0][1], fields)
     columns = {key: [_text(record.get(key, "")) for _, record in found] for key in (fields.text, *fields.labels)}
     mended = {key: [_mended(text) for text in column] for key, column in columns.items()}
     changed = sum(a != b for a, b in zip(columns[fields.text], mended[fields.text], strict=True))
@@ -186,8 +186,8 @@ def _line_by_line(shard: Shard, data: bytes, fields: Fields) -> Batch:
     )
 
 
-def _parsed(line: bytes, fields: Fields) -> tuple[dict[str, Any], str]:
-    """The record of a line, and what is wrong with it, if anything."""
+def _parsed(line: bytes, fields: Fields, name: str) -> tuple[dict[str, Any], str]:
+    """The record of a line, whose id is in field ``name`` if not "", and what is wrong with it, if anything."""
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -197,10 +197,9 @@ def _parsed(line: bytes, fields: Fields) -> tuple[dict[str, Any], str]:
     if not isinstance(record.get(fields.text), str):
         have = ", ".join(list(record)[:8])
         return {}, f"no text in field {fields.text!r} (fields: {have}); name another with --text-field"
-    if fields.id and record.get(fields.id) is None:
-        return {}, f"no field {fields.id!r}"
-    name = _id_field(record, fields)
-    return (record, "") if name or not fields.id else ({}, f"no field {fields.id!r}")
+    if name and record.get(name) is None:
+        return {}, f"no field {name!r} to take the id from; name another with --id-field"
+    return record, ""
 
 
 def _text(value: Any) -> str:
@@ -240,7 +239,7 @@ def _table(shard: Shard, columns: list[str] | None) -> pa.Table:
 
 def _read_rows(shard: Shard, fields: Fields) -> Batch:
     try:
-        have = dict.fromkeys(pq.read_schema(shard.path).names)
+        have = dict.fromkeys(pq.read_schema(shard.path).names, "")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{shard.path}: not a readable parquet file (truncated or damaged?): {error}") from error
     name = _id_field(have, fields)

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from posbench.dsir import noise, quotas, weights
 from posbench.dsir.features import Features
@@ -117,7 +116,7 @@ class Part:
         rows: int64[k], in the order of picking.
         log_w: float64[N], the log weight of every raw text before temperature and noise.
         temperature: 1 but for ``tempered``.
-        plain: the effective sample size of the weights of the texts that could be selected.
+        plain: the effective sample size of the weights of all texts with n-grams.
         effective: the same after the temperature.
     """
 
@@ -176,39 +175,36 @@ def choose(
     """
     targets = dict(target) if isinstance(target, Mapping) else {"": target}
     strata = strata or quotas.Strata(("",), np.zeros(len(features), np.int64), np.array([k], np.int64))
-    codes = np.where(np.diff(features.indptr) > 0, strata.codes, -1)
+    usable = np.flatnonzero(np.diff(features.indptr))
+    codes = np.full(len(features), -1, np.int64)
+    codes[usable] = strata.codes[usable]
     _check(k, strata.quotas, codes)
     shares = share_of(targets, proportions)
     plan = dict(zip(shares, shared(strata.quotas, list(shares.values())), strict=True))
     raw, parts = features.counts(), {}
+    named = keys[usable]
     for one in sorted(targets, key=lambda one: (shares[one], one)):
         mine = noise.stream(keys, f"target {one}") if one else keys
-        fitted = scorer(name, targets[one], raw, features.take(sample_rows(keys, len(targets[one]))), seed, settings)
-        log_w = fitted.log_ratio(features)
+        sample = features.take(usable[sample_rows(named, len(targets[one]))])
+        log_w = scorer(name, targets[one], raw, sample, seed, settings).log_ratio(features)
         free = quotas.Strata(strata.names, codes, plan[one])
-        rows, degree = _ranked(name, log_w, mine, free, settings)
+        degree = 1.0 if name != "tempered" else _temperature(log_w[usable], settings.effective * plan[one].sum())
+        rows = draw(noisy(name, log_w, mine, degree), mine, free if name != "greedy" else pooled(free, settings.pool))
         if name == "greedy":
             p = target_distribution(targets[one], raw, settings)
             of_pool = quotas.Strata(strata.names, codes[rows], plan[one])
             rows = rows[refine(features.take(rows), targets[one], p, mine[rows], of_pool, settings)]
-        parts[one] = _part(rows, log_w, codes >= 0, degree)
+        parts[one] = _part(rows, log_w, usable, degree)
         codes[rows] = -1
     return Chosen(np.concatenate([parts[one].rows for one in targets]), {one: parts[one] for one in targets})
 
 
-def _ranked(name: str, log_w: Float64, keys: Keys, strata: quotas.Strata, settings: Settings) -> tuple[Int64, float]:
-    """The rows drawn (for ``greedy`` its pool), and the temperature."""
-    degree, k = 1.0, int(strata.quotas.sum())
-    if name == "tempered" and k:
-        candidates = log_w[strata.codes >= 0]
-        degree = weights.temperature(lambda: [candidates], settings.effective * k)
-    if name == "greedy":
-        strata = pooled(strata, settings.pool)
-    return draw(noisy(name, log_w, keys, degree), keys, strata), degree
+def _temperature(log_w: Float64, wanted: float) -> float:
+    return weights.temperature(lambda: [log_w], wanted) if wanted else 1.0
 
 
-def _part(rows: Int64, log_w: Float64, free: NDArray[np.bool_], degree: float) -> Part:
-    candidates = log_w[free]
+def _part(rows: Int64, log_w: Float64, usable: Int64, degree: float) -> Part:
+    candidates = log_w[usable]
     if not len(candidates):
         return Part(rows, log_w, degree, 0.0, 0.0)
     plain = weights.effective_size(candidates)

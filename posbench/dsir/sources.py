@@ -42,8 +42,8 @@ class Shard:
     """A part of a source.
 
     ``kind`` says how it is read: "lines" (bytes ``start`` to ``stop`` of a file: the lines that begin there), "block"
-    (``data``, lines taken from a gzipped file, the first of them number ``start``), "rows" (row groups of a parquet
-    file), "files" (a document each) or "memory" (``ids``, ``texts``, ``labels``).
+    (``data``, ``stop`` bytes of lines of a gzipped file, the first of them number ``start``), "rows" (row groups of a
+    parquet file), "files" (a document each) or "memory" (``ids``, ``texts``, ``labels``).
     """
 
     kind: str
@@ -63,7 +63,8 @@ class Shard:
             if path.exists():
                 found = path.stat()
                 stamps.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
-        return [self.kind, stamps, self.start, self.stop]
+        root = str(self.path.resolve()) if self.files else ""  # ids and labels of files are places below it
+        return [self.kind, root, stamps, self.start, self.stop]
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _of_gzip(file: Path, size: int) -> Iterator[Shard]:
         with gzip.open(file) as packed:
             while data := packed.read(size):
                 data += packed.readline()
-                yield Shard("block", file, line, data=data)
+                yield Shard("block", file, line, len(data), data=data)
                 line += data.count(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: not readable (truncated or damaged?): {error}") from error

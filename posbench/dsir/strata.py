@@ -42,7 +42,7 @@ class Strata:
 
 def by_length(targets: Sequence[Pool]) -> Strata:
     """Four strata between the quartiles of the targets' lengths in tokens."""
-    tokens = np.concatenate([np.asarray(block.features.tokens) for pool in targets for block in pool.blocks()])
+    tokens = np.concatenate([np.array(block.features.tokens) for pool in targets for block in pool.blocks()])
     edges: Float64 = np.unique(np.quantile(tokens, np.arange(1, _PARTS) / _PARTS))
     ends = [f"{edge:g}" for edge in edges]
     first, last = [f"up to {ends[0]} tokens"], [f"over {ends[-1]} tokens"]
@@ -54,15 +54,25 @@ def by_label(label: str, pools: Sequence[Pool]) -> Strata:
     """The values of a label in the pools, in alphabetical order.
 
     Raises:
-        UsageError: there are more than 1,000: no strata but names; or no document has one.
+        UsageError: there are more than 1,000: no strata but names; or no document of a pool has one.
     """
+    for pool in pools:
+        expect(label, pool)
     found: set[str] = set()
     for pool in pools:
         for block in pool.blocks():
             found |= set(map(str, np.unique(block.labels[label])))
             if len(found) > 1_000:
                 raise UsageError(f"field {label!r} has more than 1,000 values; expected a field that groups documents")
-    if found <= {""}:
-        raise UsageError(f"no document of {pools[0].source.name} has a field {label!r}; expected one that groups them")
     names = sorted(found)
     return Strata(label, names, codes={name: code for code, name in enumerate(names)})
+
+
+def expect(label: str, pool: Pool) -> None:
+    """Refuses a label that a pool's documents lack.
+
+    Raises:
+        UsageError: no document has it.
+    """
+    if not any((block.labels[label] != "").any() for block in pool.blocks()):
+        raise UsageError(f"no document of {pool.source.name} has a field {label!r}; expected one that some have")

@@ -145,14 +145,14 @@ def words(ngrams: Sequence[Row], about: str) -> Chart:
     sides = ("selected", "random", "target")
     shown = [row for up in (True, False) for row in [row for row in ngrams if row["gained"] is up][:_WORDS]]
     rows = [
-        {"ngram": row["ngram"][:40], "series": side, "mean": row[side], "label": figure(row[side])}
-        for row in shown
+        {"ngram": row["ngram"][:40], "place": place, "series": side, "mean": row[side], "label": figure(row[side])}
+        for place, row in enumerate(shown)
         for side in sides
     ]
     y = {
         "field": "ngram",
         "type": "nominal",
-        "sort": [row["ngram"][:40] for row in shown],
+        "sort": {"field": "place", "op": "min"},  # a list of names fails where one has a quotation mark in it
         "title": None,
         "axis": {"labelLimit": 260, "labelPadding": 8, "grid": True, "ticks": False, "domain": False},
     }

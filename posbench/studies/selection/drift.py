@@ -1,13 +1,14 @@
 """What a selection changes that n-grams do not show: length, labels, and which words came and went."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posbench.dsir.features import FeatureSpec, ngrams
+from posbench.dsir.weights import Blocks
 from posbench.types import Float64
 
 LABELS_SHOWN = 12
@@ -84,10 +85,10 @@ def _rate(counts: Float64, total: float) -> Float64:
     return 1e6 * counts / max(1.0, total)
 
 
-def histogram(values: Sequence[Float64], bins: int = 60) -> dict[str, list[float]]:
+def histogram(blocks: Blocks, bins: int = 60) -> dict[str, list[float]]:
     """Counts of values in even bins between the extremes of all blocks: ``edges`` (one more) and ``counts``."""
-    low = min(float(block.min()) for block in values if len(block))
-    high = max(float(block.max()) for block in values if len(block))
+    extremes = [(float(block.min()), float(block.max())) for block in blocks() if len(block)]
+    low, high = min(least for least, _ in extremes), max(most for _, most in extremes)
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
-    counts = sum((np.histogram(block, edges)[0] for block in values if len(block)), np.zeros(bins, np.int64))
+    counts = sum((np.histogram(block, edges)[0] for block in blocks() if len(block)), np.zeros(bins, np.int64))
     return {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -13,8 +13,7 @@ from posbench.dsir import reading as records
 from posbench.dsir import stream
 from posbench.dsir.pool import Pool
 from posbench.dsir.stream import Picks, Scores
-from posbench.errors import UsageError
-from posbench.store import read_json, written
+from posbench.store import held, written
 from posbench.types import Progress
 
 ABOUT, TEXTS, TABLE = "selected.json", "selected.jsonl", "selected.parquet"
@@ -27,14 +26,7 @@ def finished(folder: Path, fingerprint: str) -> bool:
     Raises:
         UsageError: it holds something else.
     """
-    if not folder.exists():
-        return False
-    about = folder / ABOUT
-    stored = read_json(about) if about.is_file() else None
-    if isinstance(stored, dict) and stored.get("format") == FORMAT and stored.get("fingerprint") == fingerprint:
-        return True
-    what = "another selection" if stored else "something else"
-    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+    return held(folder, ABOUT, {"format": FORMAT, "fingerprint": fingerprint}) is not None
 
 
 def write(
@@ -79,17 +71,16 @@ def write(
 
 def _table(pool: Pool, chosen: Sequence[Picks], targets: Sequence[str], scores: Sequence[Scores]) -> pa.Table:
     """One row a chosen document, in the order of the raw text."""
-    blocks = {int(part): pool.block(int(part)) for picks in chosen for part in np.unique(picks.part)}
     parts = []
     for name, picks, weights in zip(targets, chosen, scores, strict=True):
         columns = {
             "part": picks.part,
-            "row": stream.gather_column(picks, lambda part: blocks[part].rows),
+            "row": stream.gather_column(picks, lambda part: pool.block(part).rows),
             "rank": np.arange(1, len(picks) + 1, dtype=np.int32),
             "value": picks.value,
             "log_weight": stream.gather_column(picks, weights.block),
-            "tokens": stream.gather_column(picks, lambda part: blocks[part].features.tokens),
-            "characters": stream.gather_column(picks, lambda part: blocks[part].chars),
+            "tokens": stream.gather_column(picks, lambda part: pool.block(part).features.tokens),
+            "characters": stream.gather_column(picks, lambda part: pool.block(part).chars),
             "content": picks.content,
         }
         found = pa.table({key: pa.array(column) for key, column in columns.items()})

@@ -28,7 +28,7 @@ class Order:
 
     ``raw`` and ``targets`` are paths, or ``documents:DATASET`` and ``queries:DATASET``. ``size`` 0 takes ``share`` of
     the raw documents. Several targets are one (``joint``) or each gets its part, by ``proportions`` (empty: by their
-    documents). ``strata`` is "length" or a label; ``quotas`` are "target", "raw", "equal" or shares by stratum.
+    n-grams). ``strata`` is "length" or a label; ``quotas`` are "target", "raw", "equal" or shares by stratum.
     ``compare`` selects with every selector at several sizes, for the report; None does so for up to 200,000 documents.
     """
 

@@ -31,6 +31,8 @@ def prepared(order: Order, progress: Progress) -> Work:
     label = [order.strata] if order.strata not in ("", strata_of.LENGTH) else []
     raw_source = sources.together([source(name, order.options, progress) for name in order.raw])
     raw = pool.pool(raw_source, reading_for(order, raw_source, [*label, *order.labels]), cache, order.crew, progress)
+    for name in order.labels:
+        strata_of.expect(name, raw)
     pools = []
     for name in order.targets:
         one = source(name, order.options, progress)
@@ -55,6 +57,8 @@ def _targets(order: Order, pools: Sequence[Pool]) -> list[Target]:
 
 def _strata(order: Order, raw: Pool, pools: Sequence[Pool]) -> Strata | None:
     if not order.strata:
+        if order.quotas != "target":
+            raise UsageError("--quotas without --strata; expected what they are quotas of: length or a field")
         return None
     if isinstance(order.quotas, str) and order.quotas not in _RULES:
         raise UsageError(f"--quotas {order.quotas!r}; expected {', '.join(_RULES)}, or NAME=SHARE,NAME=SHARE")

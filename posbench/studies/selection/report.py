@@ -17,6 +17,7 @@ from posbench.studies.selection.work import Work, chosen_by, header
 from posbench.types import Int64, Report
 
 COMPARED = 200_000  # documents up to which every selector is compared unless told otherwise
+CHOSEN = -1  # in the column draw: the selection itself, so that it is not one of the random draws beside it
 _READ = 2_000  # documents of each side whose words are counted
 _PARTS = 8  # shards at most that are read for them
 
@@ -36,7 +37,7 @@ def _rows(work: Work, chosen: Sequence[Picks]) -> Iterator[dict[str, Any]]:
     """The values of raw text, of the selection, of random ones, and of other selectors where they are compared."""
     judge = work.judge
     yield from _of(work, "raw", len(work.raw), 0, judge.values(work.raw.counts))
-    yield from _of(work, work.selector, work.size, 0, judge.values(_counts(work.raw, chosen)))
+    yield from _of(work, work.selector, work.size, CHOSEN, judge.values(_counts(work.raw, chosen)))
     sizes = _sizes(work)
     advance = work.progress("comparing", len(sizes) * (len(SELECTORS) if len(sizes) > 1 else 1))
     for size in sizes:
@@ -107,7 +108,7 @@ def _about(work: Work, chosen: Sequence[Picks]) -> dict[str, Any]:
         },
         "gain_over_random": [work.judge.gain(one, counts, other) for one in work.targets],
         "effective_sample_size": _effective(work),
-        "log_weights": [drift.histogram(list(weigher.plain.blocks())) for weigher in work.weighers],
+        "log_weights": [drift.histogram(weigher.plain.blocks) for weigher in work.weighers],
         "drift": {"length": _lengths(work, picks, random), **_labels(work, picks, random)},
         "ngrams": _words(work, picks, random),
     }
@@ -150,7 +151,7 @@ def _effective(work: Work) -> list[dict[str, Any]]:
 
 
 def _lengths(work: Work, picks: Picks, random: Picks) -> dict[str, Any]:
-    """Tokens a document in target, raw, random and selected, and how far each is from the target."""
+    """Tokens a document in target, random and selected, and how far each is from the target."""
     sides = {
         "target": np.concatenate([one.features().tokens for one in work.targets]),
         "random": stream.gather_column(random, lambda part: work.raw.block(part).features.tokens),

@@ -9,7 +9,7 @@ from posbench.dsir.target import Target
 from posbench.errors import UsageError
 from posbench.experiment import Outcome
 from posbench.recipe import digest
-from posbench.store import Results
+from posbench.store import Results, expect_writable
 from posbench.studies.selection import folder
 from posbench.studies.selection.order import Order
 from posbench.studies.selection.prepare import prepared
@@ -34,8 +34,10 @@ def run(order: Order, progress: Progress = no_progress) -> Outcome:
         raise UsageError(
             f"--size {order.size} --share {order.share:g}; expected one of them: a number, or a share up to 1"
         )
+    expect_writable(order.to)
     work = prepared(order, progress)
-    fingerprint = digest([order.recipe(), work.raw.fingerprint, [_prints(one) for one in work.targets], work.selector])
+    prints = [_prints(one) if order.joint else [one.name, *_prints(one)] for one in work.targets]
+    fingerprint = digest([order.recipe(), work.raw.fingerprint, prints, work.selector])
     results = Results(order.out)
     name = Path(work.raw.source.name).name or "raw"
     result = results.find(name, work.selector, fingerprint)

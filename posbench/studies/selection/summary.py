@@ -26,8 +26,11 @@ def told(report: Report) -> dict[str, Any]:
     return summary | {"warnings": list(_warnings(summary))}
 
 
-def _mean(values: Sequence[Mapping[str, Any]], selector: str, size: int, draw: int = 0) -> dict[str, float]:
-    mine = [row for row in values if (row["ranker"], row["size"], row["draw"]) == (selector, size, draw)]
+def _mean(values: Sequence[Mapping[str, Any]], selector: str, size: int) -> dict[str, float]:
+    """The measures of a selector's one selection of a size, averaged over targets."""
+    mine = [row for row in values if (row["ranker"], row["size"]) == (selector, size)]
+    if selector == "random":
+        mine = [row for row in mine if row["draw"] < 0]
     return {name: float(np.mean([row[name] for row in mine])) for name in MEASURES} if mine else {}
 
 
@@ -35,7 +38,7 @@ def _draws(values: Sequence[Mapping[str, Any]], size: int, name: str) -> list[fl
     """A measure of each random selection of a size, averaged over targets."""
     mine: dict[int, list[float]] = {}
     for row in values:
-        if row["ranker"] == "random" and row["size"] == size:
+        if row["ranker"] == "random" and row["size"] == size and row["draw"] >= 0:
             mine.setdefault(row["draw"], []).append(row[name])
     return [float(np.mean(found)) for found in mine.values()]
 

@@ -48,8 +48,8 @@ class Work:
 
     @property
     def proportions(self) -> list[float]:
-        """The share of each target in the selection."""
-        given = list(self.order.proportions) or [float(one.documents) for one in self.targets]
+        """The share of each target in the selection: as given, or by n-grams as the published package has it."""
+        given = list(self.order.proportions) or [float(one.fitted.sum()) for one in self.targets]
         if len(given) != len(self.targets):
             raise UsageError(f"{len(given)} proportions for {len(self.targets)} targets; expected one each")
         return given
