@@ -224,7 +224,8 @@ def verdict(seeds: list[dict[str, list[Row | None]]]) -> str:
     for i, k in enumerate(SIZES):
         far = {name: np.array([row[0] for one in seeds if (row := one[name][i])]) for name in seeds[0]}
         gain, half = interval(far["random"] - far[DEFAULT])
-        near = f", {far[DEFAULT].mean() / far['source'].mean():.2f} of the source's" if len(far["source"]) else ""
+        known = len(far["source"]) == len(seeds)
+        near = f", {far[DEFAULT].mean() / far['source'].mean():.2f} of the source's" if known else ""
         words.append(f"{k}: {gain:.3f} +-{half:.3f} below random{near}")
     return f"{DEFAULT}, the default: " + "; ".join(words)
 

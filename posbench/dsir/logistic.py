@@ -6,7 +6,8 @@ n-gram probabilities it is bounded where raw text holds some of the target: p(x)
 share of the raw text. So the weights do not collapse, and Gumbel noise matters.
 
 A text is the vector of ln(1 + count) of its n-gram buckets, scaled to length 1: neither its length nor a repeated word
-decides. Of counts scaled to sum 1, square roots and presence, this had the lowest held-out loss on three targets.
+decides. Among counts so damped, their square roots and presence, scaled to length 1 or to sum 1, this had the lowest
+held-out loss on two of three targets, and one within .0005 of the lowest on the third.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,6 +9,35 @@
 
 Scoring (``scorers``: one text at a time, so raw text may stream through) and selecting are separate steps; ``choose``
 does both in memory.
+
+Why ``greedy`` is the default at every size: KL(held-out target || selected) of k out of 50,000 texts, means of ten
+seeds (``benchmarks/dsir_quality.py``; 95% intervals reach at most 15% from a figure, 27% for ``tempered`` on code at
+3,000). "source" is a random draw from the target's own source, which nobody knows; "none" are manuals where the raw text
+has none.
+
+    k                    300                          1,000                          3,000
+             manuals code short none     manuals code short none     manuals code short none
+    greedy    .078  .068  1.30  1.31      .030  .038  .608  1.25      .025  .032  .322  1.25
+    logistic  .159  .107  1.55  1.50      .046  .051  .776  1.42      .029  .036  .339  1.44
+    tempered  .151  .222  1.96  1.52      .094  .104  1.02  1.39      .105  .063  .413  1.40
+    dsir      .525  .406  3.66  2.29      .329  .224  1.94  1.46      .195  .110  1.08  1.41
+    top-k     .524  .406  3.67  2.28      .329  .224  1.96  1.45      .195  .110  1.08  1.41
+    random    .758  .537  2.41  1.86      .727  .437  1.27  1.77      .715  .415  .932  1.75
+    source    .125  .103  1.49            .035  .046  .720            .022  .031  .321
+
+It was below random on all seven targets, also where raw text has fewer than k texts of the source (descriptions,
+German). Weights judge texts one by one; greedy judges the selection, so that what one text has too much another makes
+up for. Texts that no classifier would take could do that as well, and long ones do it fastest: hence the pool, and the
+bands of length (without them 300 texts of the short source are a tenth too long, and manuals where there are none a
+third too short). Held-out text decides, and greedy was fitted on the other half: it overfits little (its gain falls to
+nothing at 3,000, where a random draw from the source is as good). ``logistic`` is the choice where each text by itself
+must be of the kind rather than the whole be alike: of 300 English questions among 50,000 short texts that held 396 it
+found 77% right, greedy 52%. ``dsir`` is there to repeat what was published: on long texts its weights amount to one
+text, and on the package's features its KL equals the package's to .001.
+
+A target of 10 or 50 texts needs no smoothing for ``greedy``; ``dsir`` gains much by ``laplace`` 1 (10 texts, k 3,000:
+.585 to .157), ``mix`` 0.5 about as much (.187). ``tempered`` aims at an effective size of k, the least of which k texts
+can be a sample: 1, 2, 4 and 8 k gave .103, .119, .145 and .198 (manuals, k 3,000).
 """
 
 from collections.abc import Mapping
