@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
+from posbench import bias, controls, gains, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
 from posbench.errors import UsageError
 from posbench.evaluate import evaluate
 from posbench.rankers.pipeline import Pipeline
@@ -312,15 +312,18 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
 
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
+    analysis = _analysis(job, found, report)
+    gained = analysis.pop("gains")
+    said = {**reranked.summary(found.manifest, report), "gains": gained} if gained is not None else None
     return {
         "dataset": job.dataset,
         "ranker": job.name,
         "weights": found.manifest["weights"],
-        **_analysis(job, found, report),
+        **analysis,
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
         "selection": found.manifest["dataset"].get("selection"),
-        **({"rerank": reranked.summary(found.manifest, report)} if "rerank" in found.manifest else {}),
+        **({"rerank": said} if said is not None else {}),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }
@@ -345,9 +348,11 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     values = np.stack([report.values(name) for name in names], axis=1)
     low, high = stats.mean_intervals(values, clusters, strata, seed=job.settings.seed)
     main = next((name for name in names if name == "nDCG@10"), names[0])
+    staged = isinstance(job.ranker, Pipeline)
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
         "resampled": resampled,
         "bias": bias.position_report(report, main, seed=job.settings.seed),
+        "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,
     }

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from posbench import rankers, stored
 from posbench.evaluate import evaluate
+from posbench.gains import BEST, FIRST, WORST
 from posbench.rankers.pipeline import Pipeline, ties_of
 from posbench.recipe import PipelineRecipe, RankerRecipe
 from posbench.reranking import RunRecipe
 from posbench.types import Collection, Float64, Int64, Ranker, Report, Run
 
-FIRST, BEST, WORST = "first", "best_ties", "worst_ties"
 TIED = "tied"
 
 

@@ -18,7 +18,7 @@ LAYERS = [
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
-    {"controls", "indexed", "manifest", "stored"},
+    {"controls", "gains", "indexed", "manifest", "stored"},
     {"reranked"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},
