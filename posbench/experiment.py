@@ -221,8 +221,9 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
         reach = int(getattr(job.ranker, "depth", 0))
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     first = _first(job, collection)
-    if first is not None:
-        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth))
+    if first is not None and isinstance(job.ranker, Pipeline):
+        scored = reranked.rewarded(job.ranker)
+        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
     if not controlled or not controls.possible(collection):
         return report
     with job.clock.phase("controls"):

@@ -1,4 +1,4 @@
-"""What reranking gains over the first stage, query by query: paired differences, how sure they are, and for which queries.
+"""What reranking gains over the first stage: each query's difference, how sure the mean is, and for which queries.
 
 Intervals come from the cluster bootstrap of ``stats`` and p-values from the sign flips of clusters of ``paired``, as
 everywhere two rankers are compared over the same queries.

@@ -15,7 +15,7 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
-    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
+    {"measures", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
     {"controls", "gains", "indexed", "manifest", "stored"},

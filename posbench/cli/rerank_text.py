@@ -35,6 +35,8 @@ def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
     console.print("worst and best: with every tie ordered against relevance and by it", style="dim")
     rule = "the first stage's order" if said["ties"] == "first" else "document ids"
     console.print(f"{said['tied']:.1%} of the documents stand in a tie, ordered by {rule}", style="dim")
+    if said["listwise_reward"]:
+        console.print(_reward(said["listwise_reward"]), style="dim", markup=False)
     for line in _facts(said["facts"]):
         console.print(line, style="dim", markup=False)
 
@@ -43,6 +45,13 @@ def _fusion(said: Mapping[str, Any]) -> str:
     if not said["weight"]:
         return "scores not fused"
     return f"fused: {said['weight']:g} first stage + {1 - said['weight']:g} reranker ({said['normalise']})"
+
+
+def _reward(said: Mapping[str, Any]) -> str:
+    return (
+        f"listwise reward (ERank's form, constants of posbench's own): {said['mean']:+.4f} a document, over "
+        f"{said['queries']:,} queries with a relevant document among those reranked"
+    )
 
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:
