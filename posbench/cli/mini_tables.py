@@ -46,19 +46,17 @@ def _rankers(rankers: Sequence[_Row]) -> Table:
 
 
 def _sizes(one: _Row, wanted: float) -> Table:
-    heads = ("queries", "share", "tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error", "95%")
+    heads = ("tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error", "95%")
     table = plain_table(f"{one['name']} ({one['seeds']} seeds)", *heads)
     for size in one["sizes"]:
         table.add_row(
-            "",
-            f"{size['size']:,}",
-            f"{size['share']:.1%}",
+            f"{size['size']:,} queries ({size['share']:.1%})",
             f"{size['tau']:.3f}",
             interval(size["interval"]),
             f"{size['reach']:.0%}",
             f"{size['kept']:.0%}",
             f"{size['shift']:.1f}",
-            _bounds(size["shift_interval"], "g"),
+            _bounds(size["shift_interval"], ".1f"),
             f"{size['error']:.4f}",
             _bounds(size["error_interval"], ".3f"),
         )
