@@ -217,6 +217,9 @@ def test_absent_sources(run, tmp_path, capsys):
     assert (status, "no such file or folder" in err) == (2, True)
     assert main(["select", "--to", str(tmp_path / "x"), "--size", "3"]) == 2
     assert "expected --raw and --target" in capsys.readouterr().err
+    of_raw = ["--collection", "posir-mini/eng", "--quotas", "equal", "--distinct"]
+    assert main(["select", "--to", str(tmp_path / "x"), "--target", str(tmp_path), *of_raw]) == 2
+    assert "--quotas, --distinct with --collection" in capsys.readouterr().err
 
 
 def test_a_collection_selects_too(tmp_path, place, capsys):
@@ -243,6 +246,13 @@ def test_charts_show_the_stored_figures(run, kind):
         "words": found["ngrams"][0]["selected"],
     }[kind]
     assert str(expected) in drawn
+
+
+def test_runs_lists_the_figures_of_the_selection_itself(run, tmp_path, capsys):
+    _, out, _ = run("--size", "40", "--json")
+    assert main(["runs", "--out", str(tmp_path / "results"), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert row["measures"] == json.loads(out)["divergence"]["selected"]
 
 
 def test_words_with_quotation_marks_are_drawn(tmp_path):

@@ -54,19 +54,26 @@ def _rankers(rankers: Sequence[_Row]) -> Table:
 
 
 def _sizes(one: _Row, wanted: float) -> Table:
+<<<<<<< HEAD
     heads = ("queries", "share", "tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error")
     table = plain_table(one["name"], *heads)
+=======
+    heads = ("tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error", "95%")
+    table = plain_table(f"{one['name']} ({one['seeds']} seeds)", *heads)
+>>>>>>> 6bddf8daa689aeef931948e0456a4e9b2459ecd8
     for size in one["sizes"]:
         table.add_row(
-            "",
-            f"{size['size']:,}",
-            f"{size['share']:.1%}",
+            f"{size['size']:,} queries ({size['share']:.1%})",
             f"{size['tau']:.3f}",
             interval(size["interval"]),
             f"{size['reach']:.0%}",
             f"{size['kept']:.0%}",
             f"{size['shift']:.1f}",
+<<<<<<< HEAD
             "{:.3g}..{:.3g}".format(*size["shift_interval"]),
+=======
+            _bounds(size["shift_interval"], ".1f"),
+>>>>>>> 6bddf8daa689aeef931948e0456a4e9b2459ecd8
             f"{size['error']:.4f}",
         )
     return table

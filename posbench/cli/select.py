@@ -87,6 +87,8 @@ def _benchmark(args: argparse.Namespace) -> int:
     from posbench.studies.selection import target_of
 
     unused = {"--raw": args.raw, "--size": args.size, "--share": args.share, "--labels": args.labels}
+    unused |= {"--quotas": args.quotas != "target", "--proportions": args.proportions, "--distinct": args.distinct}
+    unused |= {"--targets separate": args.targets == "separate"}
     given = [name for name, value in unused.items() if value]
     if given or not args.target:
         found = f"{', '.join(given) or 'no --target'} with --collection"
