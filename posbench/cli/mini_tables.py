@@ -31,19 +31,11 @@ def print_mini(found: _Row, fresh: bool) -> None:
     out.print(_smallest(found))
     for sentence in _sentences(found):
         out.print(f"- {sentence}", markup=False, soft_wrap=True)
-    out.print(f"95%: {found['covers']}; {_trials(found)}", markup=False, style="dim", soft_wrap=True)
+    out.print(f"interval: {found['covers']}; seed {found['seed']}", markup=False, style="dim", soft_wrap=True)
     if "written" in found:
         out.print(_written(found["written"]), markup=False, soft_wrap=True)
     state = "" if fresh else " (computed before; --again computes it anew)"
     out.print(f"result: {found['result']}{state}", markup=False, soft_wrap=True)
-
-
-def _trials(found: _Row) -> str:
-    """How many choices the figures are of."""
-    counts = {one["name"]: (one["seeds"], one["resamples"]) for one in found["selectors"]}
-    most = max(counts.values())
-    fewer = [f"{name} {seeds} and {drawn}" for name, (seeds, drawn) in counts.items() if (seeds, drawn) < most]
-    return "; ".join([f"{most[0]} seeds, {most[1]} resamples", *fewer]) + f"; seed {found['seed']}"
 
 
 def _rankers(rankers: Sequence[_Row]) -> Table:
@@ -54,13 +46,8 @@ def _rankers(rankers: Sequence[_Row]) -> Table:
 
 
 def _sizes(one: _Row, wanted: float) -> Table:
-<<<<<<< HEAD
-    heads = ("queries", "share", "tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error")
-    table = plain_table(one["name"], *heads)
-=======
     heads = ("tau", "95%", f"tau >= {wanted:g}", "order kept", "ranks moved", "95%", "error", "95%")
     table = plain_table(f"{one['name']} ({one['seeds']} seeds)", *heads)
->>>>>>> 6bddf8daa689aeef931948e0456a4e9b2459ecd8
     for size in one["sizes"]:
         table.add_row(
             f"{size['size']:,} queries ({size['share']:.1%})",
@@ -69,14 +56,15 @@ def _sizes(one: _Row, wanted: float) -> Table:
             f"{size['reach']:.0%}",
             f"{size['kept']:.0%}",
             f"{size['shift']:.1f}",
-<<<<<<< HEAD
-            "{:.3g}..{:.3g}".format(*size["shift_interval"]),
-=======
             _bounds(size["shift_interval"], ".1f"),
->>>>>>> 6bddf8daa689aeef931948e0456a4e9b2459ecd8
             f"{size['error']:.4f}",
+            _bounds(size["error_interval"], ".3f"),
         )
     return table
+
+
+def _bounds(bounds: Sequence[float], form: str) -> str:
+    return f"{bounds[0]:{form}}..{bounds[1]:{form}}"
 
 
 def _later(selectors: Sequence[_Row]) -> Table:
@@ -126,8 +114,10 @@ def _sentences(found: _Row) -> list[str]:
             f"no selection that was tried keeps a tau of {wanted:g} for certain: rankers this close need more queries"
         )
     else:
-        share = f"{best['size']:,} queries ({best['size'] / found['queries']:.1%})"
-        first = f"{share}, selector {best['selector']}, keep a tau of {wanted:g} or more in 97.5% of draws"
+        first = (
+            f"{best['size']:,} queries ({best['size'] / found['queries']:.1%}) chosen by {best['selector']} keep a tau "
+        )
+        first += f"of {wanted:g} or more in 97.5% of draws"
     rankers = len(found["rankers"])
     steps = f"with {rankers} rankers one pair that changes places costs {2 / found['pairs']:.3f} of tau"
     return [first, steps, *_same(found["selectors"])]
@@ -147,6 +137,6 @@ def _same(selectors: Sequence[_Row]) -> list[str]:
 
 def _written(written: _Row) -> str:
     return (
-        f"mini-benchmark: {written['folder']}: {written['queries']:,} queries, {written['documents']:,} "
-        f"documents, selector {written['selector']}; next: posbench eval --dataset {written['folder']} --model NAME"
+        f"mini-benchmark: {written['folder']}: {written['queries']:,} queries chosen by {written['selector']}, "
+        f"{written['documents']:,} documents; next: posbench eval --dataset {written['folder']} --model NAME"
     )
