@@ -136,10 +136,8 @@ def _of_target(weigher: Weigher, ask: Ask, wanted: Mapping[int, int], taken: Pic
     draw = Draw(ask.selector, ask.seed, heat, name, ask.distinct, ask.strata, quotas)
     picks = stream.best(weigher.pool, size, draw, weigher.scores(ask.selector), taken)
     codes = _codes(weigher.pool, picks, ask)
-    order = list(wanted)
-    code = (
-        np.searchsorted(order, codes) if order == sorted(order) else np.array([order.index(c) for c in codes], np.int64)
-    )
+    order = sorted(wanted)
+    code = np.searchsorted(order, codes)
     there = np.bincount(code, minlength=len(order))
     counts = np.array([wanted[stratum] for stratum in order], np.int64)
     if (there < counts).any():

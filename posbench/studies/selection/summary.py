@@ -67,7 +67,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
                 f"the weights collapse: their effective sample size is {effective['drawn']:,.1f} for {mine:,} "
                 "documents, so the draw is a ranking without diversity; greedy and logistic do not collapse"
             )
-        if target["documents"] < 50:
+        if target["documents"] < 50 and selector not in ("logistic", "random"):  # these know no smoothing
             few = f"target {target['name']} has {target['documents']} fitted documents"
             yield f"{few}; smooth it (--mix 0.5) or give more"
     for target, gain in zip(summary["targets"], summary["gain_over_random"], strict=True):
