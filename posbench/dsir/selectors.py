@@ -12,8 +12,8 @@ does both in memory.
 
 Why ``greedy`` is the default at every size: KL(held-out target || selected) of k out of 50,000 texts, means of ten
 seeds (``benchmarks/dsir_quality.py``; 95% intervals reach at most 15% from a figure, 27% for ``tempered`` on code at
-3,000). "source" is a random draw from the target's own source, which nobody knows; "none" are manuals where the raw text
-has none.
+3,000). "source" is a random draw from the target's own source, which nobody knows; "none" are manuals where the raw
+text has none.
 
     k                    300                          1,000                          3,000
              manuals code short none     manuals code short none     manuals code short none
