@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, gains, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
+from posbench import bias, controls, gains, indexed, loaders, manifest, measures, pmrr, rankers, recipe, reranked, stats
 from posbench.errors import UsageError
 from posbench.evaluate import allowed, evaluate, most_excluded
 from posbench.rankers.pipeline import Pipeline
@@ -312,8 +312,11 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
     merged = np.unique(np.concatenate(clusters), return_inverse=True)[1].astype(np.int64)
     if "source_doc" in report.queries.column_names:  # composed: the same queries stand in every part
         merged, kinds = bias.codes(report.queries, "source_doc"), {"document"}
+    topics = pmrr.topics(report.queries)
+    if topics is not None:
+        merged, kinds = topics, {"topic"}
     column = "domain" if "domain" in report.queries.column_names else "dataset"
-    return merged, bias.codes(report.queries, column), "query" if "query" in kinds else "document"
+    return merged, bias.codes(report.queries, column), "query" if "query" in kinds else kinds.pop()
 
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:

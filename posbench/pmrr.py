@@ -49,6 +49,18 @@ def pairs_of(collection: Collection) -> tuple[Int64, Int64]:
     return original[found >= 0], changed[found[found >= 0]]
 
 
+def topics(queries: pa.Table) -> Int64 | None:
+    """The topic of each row of a report's queries, numbered from 0: int64[rows]; None where there are no topics.
+
+    The two queries of a topic succeed and fail together, and have one p-MRR: they are resampled as one.
+    """
+    if TOPIC not in queries.column_names:
+        return None
+    keys = [queries[name].cast(pa.large_string()).combine_chunks() for name in ("dataset", TOPIC)]
+    joined = pc.binary_join_element_wise(*keys, pa.scalar("\x1f", pa.large_string()))
+    return np.asarray(joined.dictionary_encode().indices.to_numpy(), np.int64)
+
+
 def p_mrr(run: Run, qrels: Qrels, original: Int64, changed: Int64) -> Float64:
     """The value of each pair of queries: float64[P], 0 where no document's grade falls.
 

@@ -177,7 +177,7 @@ def test_p_mrr_needs_pairs(tiny):
 
 def test_eval_of_both_instructions(tmp_path, capsys, monkeypatch):
     """A ranker that reads the instruction moves a document down; one that does not leaves p-MRR at 0."""
-    (tmp_path / "own.py").write_text(
+    (tmp_path / "minds.py").write_text(
         "import numpy as np\n"
         "from posbench.types import Run\n"
         "class Minds:\n"
@@ -185,16 +185,32 @@ def test_eval_of_both_instructions(tmp_path, capsys, monkeypatch):
         "        return {'kind': 'minds'}\n"
         "    def rank(self, collection, candidates=None):\n"
         "        texts = collection.queries.to_pylist()\n"
-        "        docs = np.tile(np.arange(4), (4, 1))\n"
+        "        docs = np.tile(np.arange(4), (4, 1)) if candidates is None else candidates.docs\n"
         "        cost = np.array([['cost' in q or 'No' in q] for q in texts])\n"
         "        scores = np.where(cost, docs, 4 - docs)\n"
         "        return Run.ranked(docs, scores, collection.doc_order)\n"
+        "class Ignores:\n"
+        "    def describe(self):\n"
+        "        return {'kind': 'ignores'}\n"
+        "    def rank(self, collection, candidates=None):\n"
+        "        docs = np.tile(np.arange(4), (4, 1))\n"
+        "        return Run.ranked(docs, np.zeros((4, 4)), collection.doc_order)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = write(tmp_path / "f")
     how = ["--dataset", folder, "--measures", "p-MRR,nDCG@5", "--out", tmp_path / "o", "--cache", tmp_path / "c"]
-    assert main([str(one) for one in ["eval", "--model", "own:Minds", *how, "--json"]]) == 0
+    assert main([str(one) for one in ["eval", "--model", "minds:Minds", *how, "--json"]]) == 0
     # Of the candidates d1 falls from 1 to 3 of three, and d3 from 1 to 2 of two.
     assert json.loads(capsys.readouterr().out)["measures"]["p-MRR"] == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert main([str(one) for one in ["eval", "--model", "bm25", "--rerank", "own:Minds", *how]]) == 2
-    assert "not candidates" in capsys.readouterr().err
+    assert (
+        main([str(one) for one in ["eval", "--model", "minds:Ignores", "--rerank", "minds:Minds", *how, "--json"]]) == 0
+    )
+    summary = json.loads(capsys.readouterr().out)
+    rows = {row["queries"]: row for row in summary["rerank"]["gains"] if row["measure"] == "p-MRR"}
+    assert rows["all"]["first"] == 0
+    # Both queries of a topic carry its value, and count once: two topics have four sign flips.
+    assert {name: row["count"] for name, row in rows.items()} == {"all": 4, "changed": 2, "original": 2}
+    assert len({row["difference"] for row in rows.values()}) == 1
+    assert rows["all"]["p"] == rows["changed"]["p"] == pytest.approx(0.5, abs=0.02)
+    assert main([str(one) for one in ["eval", "--model", "minds:Ignores", "--rerank", "minds:Minds", *how]]) == 0
+    assert "topics resampled" in capsys.readouterr().out
