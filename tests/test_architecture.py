@@ -15,7 +15,7 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
-    {"measures", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
+    {"measures", "pmrr", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
     {"controls", "gains", "indexed", "manifest", "stored"},
