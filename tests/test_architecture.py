@@ -15,6 +15,7 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
+    {"listwise"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose"},

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
+from posbench.listwise import ListwiseRecipe
+
 Window = tuple[int, ...]
 Order = Sequence[int]
 Strategy = Generator[list[Window], list[Order], list[int]]
@@ -137,3 +139,15 @@ def central(rankings: Sequence[Order]) -> list[int]:
             if gain[best] > gain[at]:
                 order, moved = [*others[:best], item, *others[best:]], True
     return order
+
+
+def make(recipe: ListwiseRecipe, n: int) -> Strategy:
+    """The strategy of a recipe for a list of n."""
+    made: dict[str, Callable[[], Strategy]] = {
+        "full": lambda: full(n),
+        "sliding": lambda: sliding(n, recipe.window, recipe.step, recipe.passes),
+        "multipass": lambda: multipass(n, recipe.window, recipe.step),
+        "top-down": lambda: top_down(n, recipe.window, recipe.pivot),
+        "consistency": lambda: consistency(n, recipe.samples, recipe.seed),
+    }
+    return made[recipe.strategy]()
