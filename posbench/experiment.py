@@ -13,12 +13,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, indexed, loaders, manifest, measures, rankers, recipe, stats
+from posbench import bias, controls, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
 from posbench.errors import UsageError
-from posbench.evaluate import constant, evaluate
-from posbench.recipe import Bm25Recipe, HnswRecipe, RankerRecipe, digest
+from posbench.evaluate import evaluate
+from posbench.rankers.pipeline import Pipeline
+from posbench.recipe import Bm25Recipe, HnswRecipe, PipelineRecipe, RankerRecipe, digest
+from posbench.reranking import Rerank
 from posbench.store import RESULTS, Cache, Result, Results, default_cache, sha256_of
-from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, index_of, no_progress, strings
+from posbench.stored import run_table, stored_run
+from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, no_progress
 from posbench.versions import installed, own_code
 
 
@@ -27,9 +30,9 @@ class Settings:
     """How to run, apart from what to run.
 
     ``window``, ``window_tokens`` and ``stride`` go before a dense ranker's recipe (``rankers.windowed``); ``index``
-    puts it behind an index (``rankers.indexed``) and has what that costs measured; ``controls`` adds the scores of
-    ``posbench.controls``; ``again`` computes a finished result anew; ``command`` is recorded in the manifest as it was
-    typed.
+    puts it behind an index (``rankers.indexed``) and has what that costs measured; ``rerank`` has its top reranked
+    (``rankers.reranked``) and the first stage measured too; ``controls`` adds the scores of ``posbench.controls``;
+    ``again`` computes a finished result anew; ``command`` is recorded in the manifest as it was typed.
     """
 
     measures: tuple[str, ...] = measures.DEFAULT
@@ -42,6 +45,7 @@ class Settings:
     window_tokens: int = 0
     stride: int = 0
     index: str = ""
+    rerank: Rerank | None = None
     controls: bool = False
     again: bool = False
     remote_code: bool = False
@@ -70,15 +74,17 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     """
     settings = settings or Settings()
     clock = _Clock()
-    name, chosen = rankers.resolve(model)
+    name, chosen = reranked.resolve(model)
     name, chosen = rankers.windowed(name, chosen, settings.window, settings.window_tokens, settings.stride)
     name, chosen = rankers.indexed(name, chosen, settings.index)
-    if settings.controls and isinstance(chosen, HnswRecipe):
-        raise UsageError("controls are of the ranker, not of its index: run --controls without --index")
+    name, chosen = rankers.reranked(name, chosen, settings.rerank)
+    if settings.controls and isinstance(chosen, HnswRecipe | PipelineRecipe):
+        part = "its index: run --controls without --index" if isinstance(chosen, HnswRecipe) else "a pipeline"
+        raise UsageError(f"controls are of the ranker, not of {part}")
     rankers.check_devices(settings.devices)
     devices = settings.devices or rankers.devices()
     make = partial(
-        rankers.build,
+        reranked.build,
         cache=settings.cache,
         devices=devices,
         remote_code=settings.remote_code,
@@ -165,7 +171,7 @@ def _compute(job: _Job, results: Results) -> Result:
     audits = []
     for collection in job.collections:
         with job.clock.phase("rank"):
-            ranked = _ranked(job, collection, job.ranker)
+            ranked = _ranked(job, collection, job.ranker, candidates=_first(job, collection))
         reports.append(_measured(job, collection, ranked, job.settings.measures, job.settings.controls))
         runs.append(run_table(collection, ranked))
         audit = getattr(job.ranker, "audit", None)
@@ -176,20 +182,33 @@ def _compute(job: _Job, results: Results) -> Result:
     return results.write(job.dataset, job.name, job.fingerprint, report, pa.concat_tables(runs).unify_dictionaries())
 
 
-def _ranked(job: _Job, collection: Collection, ranker: Ranker, depth: int = 0) -> Run:
+def _ranked(job: _Job, collection: Collection, ranker: Ranker, depth: int = 0, candidates: Run | None = None) -> Run:
     """A run of one collection, kept in the cache so that a dataset of many parts goes on where it stopped.
 
-    ``depth`` 0 is that of the settings.
+    ``depth`` 0 is that of the settings. What a ranker says of its last run is kept beside it.
     """
     cache = Cache(job.settings.cache)
     depth = depth or job.settings.depth
-    key = digest([collection.fingerprint, ranker.describe(), depth])
+    key = _run_key(collection, ranker, depth)
     stored = None if job.settings.again else cache.load("runs", key)
     if stored is not None:
         return Run(np.asarray(stored["docs"]), np.asarray(stored["scores"]))
-    ranked = ranker.rank(collection).top(depth)
+    ranked = ranker.rank(collection, candidates).top(depth)
+    if hasattr(ranker, "facts"):
+        cache.note("facts", key, ranker.facts())
     cache.save("runs", key, {"docs": ranked.docs, "scores": ranked.scores})
     return ranked
+
+
+def _run_key(collection: Collection, ranker: Ranker, depth: int) -> str:
+    return digest([collection.fingerprint, ranker.describe(), depth])
+
+
+def _first(job: _Job, collection: Collection) -> Run | None:
+    """The run of a pipeline's first stage; None for other rankers."""
+    if not isinstance(job.ranker, Pipeline):
+        return None
+    return _ranked(job, collection, job.ranker.first, max(job.settings.depth, job.ranker.recipe.depth))
 
 
 def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, ...], controlled: bool) -> Report:
@@ -201,6 +220,9 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
             exact = _ranked(job, collection, job.exact, max(job.settings.depth, *indexed.CUTOFFS))
         reach = int(getattr(job.ranker, "depth", 0))
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
+    first = _first(job, collection)
+    if first is not None:
+        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth))
     if not controlled or not controls.possible(collection):
         return report
     with job.clock.phase("controls"):
@@ -236,35 +258,6 @@ def _controls(job: _Job) -> dict[str, Any]:
     return made
 
 
-def run_table(collection: Collection, ranked: Run) -> pa.Table:
-    """A run as a long table: dataset, query_id, doc_id, rank (from 1), score; padding left out."""
-    row, column = np.nonzero(ranked.docs >= 0)
-    query_ids = pa.DictionaryArray.from_arrays(pa.array(row.astype(np.int32)), collection.query_ids.cast(pa.string()))
-    used, place = np.unique(ranked.docs[row, column], return_inverse=True)
-    doc_ids = collection.doc_ids.take(pa.array(used)).cast(pa.string())
-    return pa.table(
-        {
-            "dataset": constant(collection.name, len(row)),
-            "query_id": query_ids,
-            "doc_id": pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), doc_ids),
-            "rank": pa.array((column + 1).astype(np.int32)),
-            "score": pa.array(ranked.scores[row, column]),
-        }
-    )
-
-
-def stored_run(table: pa.Table, collection: Collection) -> Run:
-    """The run of one collection from a stored table."""
-    mine = table.filter(pa.compute.equal(table["dataset"].cast(pa.string()), collection.name))
-    query = index_of(collection.query_ids, strings(mine["query_id"].cast(pa.string())))
-    doc = index_of(collection.doc_ids, strings(mine["doc_id"].cast(pa.string())))
-    rank = mine["rank"].to_numpy() - 1
-    shape = (len(collection.query_ids), int(rank.max(initial=-1)) + 1)
-    docs, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    docs[query, rank], scores[query, rank] = doc, mine["score"].to_numpy()
-    return Run(docs, scores)
-
-
 def _select(report: Report, names: tuple[str, ...]) -> Report:
     return replace(report, measures=names)
 
@@ -291,7 +284,13 @@ def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
         "peak_memory_mb": manifest.peak_memory(),
         "versions": manifest.versions(),
     }
-    return header if job.exact is None else header | {"index": indexed.facts(job.ranker, job.collections)}
+    if job.exact is not None:
+        header["index"] = indexed.facts(job.ranker, job.collections)
+    if isinstance(job.ranker, Pipeline):
+        keys = {part.name: _run_key(part, job.ranker, job.settings.depth) for part in job.collections}
+        each = {name: Cache(job.settings.cache).recall("facts", key) or {} for name, key in keys.items()}
+        header["rerank"] = reranked.facts(job.ranker, manifest.weights, each)
+    return header
 
 
 def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, Int64, str]:
@@ -320,6 +319,7 @@ def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
         **_analysis(job, found, report),
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
+        **({"rerank": reranked.summary(found.manifest, report)} if "rerank" in found.manifest else {}),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }

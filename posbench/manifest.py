@@ -73,6 +73,9 @@ def truncation(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 def weights(ranker: Ranker) -> str:
     """What a ranker really ran on, in a sentence."""
+    stages = getattr(ranker, "stages", ())
+    if stages:
+        return "; then ".join(map(weights, stages))
     found = getattr(ranker, "weights", None)
     if found is not None:
         return str(found.sentence)

@@ -158,6 +158,7 @@ class PipelineRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
     weight: float = 0.0
     normalise: Literal["zscore", "minmax"] = "zscore"
     ties: Literal["first", "docid"] = "first"  # what orders equal scores: the first stage, or document ids as trec_eval
+    names: tuple[str, str] = ("", "")  # of the two, in results; empty: as they are given
     licence: str = ""
     aliases: tuple[str, ...] = ()
 

@@ -37,7 +37,7 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def __post_init__(self) -> None:
         if self.engine == "openai" and not (self.url and self.model):
-            raise ValueError("a server needs url and model")
+            raise ValueError("a server needs url and model (--server-model)")
         if self.engine not in ("openai", "instant") and not self.source:
             raise ValueError(f"engine {self.engine} needs a [[backend.source]] of its weights")
         parts = urlsplit(self.url)
@@ -107,3 +107,22 @@ class RunRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_fie
     path: str
     licence: str = ""
     aliases: tuple[str, ...] = ()
+
+
+class Rerank(msgspec.Struct, frozen=True):
+    """What a caller wants reranked, and how; what is empty or 0 is as the recipe has it.
+
+    ``server`` is the address of a server that speaks OpenAI's protocol and has the recipe's model under
+    ``server_model`` (by default the model's name on the hub); ``key_env`` names the variable with its key.
+    """
+
+    name: str
+    depth: int = 100
+    weight: float = 0.0
+    normalise: Literal["zscore", "minmax"] = "zscore"
+    ties: Literal["first", "docid"] = "first"
+    prompt: str = ""
+    score: str = ""
+    server: str = ""
+    server_model: str = ""
+    key_env: str = ""

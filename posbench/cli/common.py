@@ -15,6 +15,7 @@ from posbench.types import Progress, no_progress
 if TYPE_CHECKING:
     from posbench.experiment import Settings
     from posbench.loaders import LoadOptions
+    from posbench.reranking import Rerank
 
 DATASET = "posir-mini"
 
@@ -77,6 +78,48 @@ def add_devices(group: "argparse._ActionsContainer") -> None:
     )
     group.add_argument("--trust-remote-code", action="store_true", help="let a model run code from its own files")
     group.add_argument("--again", action="store_true", help="compute a finished result anew")
+
+
+def add_rerank(parser: argparse.ArgumentParser) -> None:
+    """What reranks the top of a run: read back by ``rerank``."""
+    group = parser.add_argument_group("reranking")
+    group.add_argument(
+        "--rerank",
+        default="",
+        metavar="NAME",
+        help="a reranker recipe for the top of the model's run; --model may then be a TREC run file or a stored result",
+    )
+    group.add_argument(
+        "--fuse",
+        type=float,
+        default=0.0,
+        metavar="W",
+        help="W times the first stage's score + (1-W) times the reranker's, normalised a query (default 0: not)",
+    )
+    group.add_argument("--normalise", choices=("zscore", "minmax"), default="zscore", help="before --fuse")
+    group.add_argument(
+        "--ties", choices=("first", "docid"), default="first", help="what orders equal scores (default first: stage)"
+    )
+    group.add_argument("--prompt", default="", metavar="FILE", help="a prompt instead of the recipe's")
+    group.add_argument("--score", default="", metavar="NAME", help="published, expected, integer; probability, margin")
+    group.add_argument("--server", default="", metavar="URL", help="ask this OpenAI-compatible server, up to /v1")
+    group.add_argument("--server-model", default="", metavar="NAME", help="the server's name for the model")
+    group.add_argument("--key-env", default="", metavar="VAR", help="the environment variable with the server's key")
+
+
+def rerank(args: argparse.Namespace) -> "Rerank | None":
+    """The caller's wishes for a reranker, None where there is none."""
+    from posbench.errors import UsageError
+    from posbench.reranking import Rerank
+
+    names = ("prompt", "score", "server", "server_model", "key_env")
+    texts = {name: getattr(args, name) for name in names}
+    if not args.rerank:
+        alone = [name for name, value in {**texts, "fuse": args.fuse}.items() if value]
+        if alone:
+            raise UsageError(f"--{alone[0].replace('_', '-')} is for a reranker: say --rerank NAME too")
+        return None
+    return Rerank(args.rerank, args.depth or 100, weight=args.fuse, normalise=args.normalise, ties=args.ties, **texts)
 
 
 def settings(args: argparse.Namespace) -> "Settings":

@@ -13,7 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measures", default="", metavar="LIST", help="as ir-measures names them (default nDCG@10,RR@10,AP,R@100)"
     )
-    parser.add_argument("--depth", type=int, default=1000, metavar="K", help="documents ranked a query (default 1000)")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="K",
+        help="documents ranked a query (default 1000); with --rerank those that are reranked (default 100)",
+    )
     parser.add_argument(
         "--window",
         choices=("truncate", "average", "max"),
@@ -37,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controls", action="store_true", help="score bare evidence spans and bm25 too, to tell difficulty from bias"
     )
+    common.add_rerank(parser)
     common.add_common(parser)
 
 
@@ -45,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     from posbench import experiment, measures
     from posbench.errors import UsageError
 
-    if args.depth < 1:
+    if args.depth is not None and args.depth < 1:
         raise UsageError(f"--depth {args.depth}; expected 1 or more")
+    rerank = common.rerank(args)
     settings = replace(
         common.settings(args),
         measures=measures.parse(args.measures) or measures.DEFAULT,
-        depth=args.depth,
+        depth=max(1000, args.depth or 0) if rerank else args.depth or 1000,
+        rerank=rerank,
         window=args.window,
         window_tokens=args.window_tokens,
         stride=args.stride,

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from posbench.cli.bias_tables import print_bias
 from posbench.cli.index_text import print_index
+from posbench.cli.rerank_text import print_rerank
 from posbench.cli.tables import interval, plain_table, terminal
 
 
@@ -25,6 +26,8 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
     console.print(f"intervals: {unit} resampled within domains, seed {summary['seed']}", style="dim")
     if summary["bias"]:
         print_bias(console, summary["bias"])
+    if "rerank" in summary:
+        print_rerank(console, summary)
     if "index" in summary:
         print_index(console, summary["index"])
     if summary["truncation"]:

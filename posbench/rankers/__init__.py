@@ -10,7 +10,7 @@ from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
 from posbench.listwise import ListwiseRecipe
 from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, PythonRecipe, RankerRecipe, Source
-from posbench.reranking import PointwiseRecipe
+from posbench.reranking import PointwiseRecipe, Rerank
 from posbench.types import Progress, Ranker, no_progress
 
 
@@ -71,6 +71,13 @@ def indexed(name: str, recipe: RankerRecipe, index: str) -> tuple[str, RankerRec
     from posbench.rankers import indexes
 
     return indexes.indexed(name, recipe, index)
+
+
+def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str, RankerRecipe]:
+    """A ranker's recipe before a reranker: ``posbench.rankers.reranks.reranked``."""
+    from posbench.rankers import reranks
+
+    return reranks.reranked(name, recipe, wish)
 
 
 def dense_of(recipe: HnswRecipe, name: str) -> tuple[str, DenseRecipe]:

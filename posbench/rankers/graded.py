@@ -48,6 +48,11 @@ class Graded(Scorer):
             return self._expected(replies)
         return np.array([self._value(reply) for reply in replies], np.float64)
 
+    def begin(self) -> None:
+        """Forgets what happened so far."""
+        super().begin()
+        self._mass = self._masses = 0.0
+
     def facts(self) -> dict[str, Any]:
         """As every scorer's, and the mean probability that the eleven scores had together."""
         mass = {"score_mass": self._mass / self._masses} if self._masses else {}

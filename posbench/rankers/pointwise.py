@@ -50,6 +50,7 @@ class PointwiseRanker:
         answering = backend or llm.backend(recipe.backend, cache, device)
         self.weights = getattr(answering, "weights", None)
         self._scorer: Scorer = METHODS[recipe.method](recipe, Client(answering, cache, prices))
+        self._engine = " ".join(filter(None, [recipe.backend.engine, recipe.backend.model, recipe.backend.url]))
         self.fallbacks = 0
 
     def describe(self) -> Mapping[str, Any]:
@@ -57,6 +58,7 @@ class PointwiseRanker:
         recipe = self.recipe
         return {
             "kind": "pointwise",
+            "engine": self._engine,
             "protocol": recipe.protocol or "as published",
             **self._scorer.describe(),
             "labels": list(recipe.labels) if recipe.method == "binary" else None,
@@ -66,7 +68,7 @@ class PointwiseRanker:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Answers by kind, what was cut, what it cost, and documents whose score is the fallback; all so far."""
+        """Of the last run: answers by kind, what was cut, what it cost, and documents whose score is the fallback."""
         return {**self._scorer.facts(), "fallbacks": self.fallbacks}
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
@@ -79,6 +81,8 @@ class PointwiseRanker:
             raise UsageError(
                 f"{self.name} is a reranker and needs candidates: --model bm25 --rerank {self.name} --depth 100"
             )
+        self._scorer.begin()
+        self.fallbacks = 0
         row, column = np.nonzero(candidates.docs >= 0)
         scores = np.zeros(candidates.docs.shape)
         scores[row, column] = self._scores(collection, row.astype(np.int32), candidates.docs[row, column])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from posbench.rankers.llm.calls import Answer, Message, Request, Sampling
-from posbench.rankers.llm.client import Client
+from posbench.rankers.llm.client import Client, Ledger
 from posbench.rankers.llm.fit import Fitter
 from posbench.rankers.llm.prompts import Template, template
 from posbench.reranking import PointwiseRecipe
@@ -53,8 +53,15 @@ class Scorer:
             "backend": dict(self.client.backend.describe()),
         }
 
+    def begin(self) -> None:
+        """Forgets what happened so far."""
+        self.counts.clear()
+        self.client.ledger = Ledger()
+        if self.prompt:
+            self.fitter.counts.clear()
+
     def facts(self) -> dict[str, Any]:
-        """What happened so far: answers by kind, what was cut, and what it cost."""
+        """What happened since: answers by kind, what was cut, and what it cost."""
         cut = dict(sorted(self.fitter.counts.items())) if self.prompt else {}
         return {"answers": dict(sorted(self.counts.items())), "fit": cut, "cost": self.client.cost()}
 

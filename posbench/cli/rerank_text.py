@@ -1,0 +1,62 @@
+"""What ``posbench eval`` says of a pipeline: its first stage, what ties leave open, the answers, and what they cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from posbench.cli.tables import figure, plain_table
+
+
+def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
+    """A table beside the first stage's means, and sentences."""
+    said = summary["rerank"]
+    first, means = said["first"]["name"], said["measures"]
+    console.print(
+        f"the top {said['depth']:,} of {first}, reranked by {said['reranker']['name']}; {_fusion(said)}", markup=False
+    )
+    table = plain_table("measure", f"{first} alone", "reranked", "gain", "ties: worst", "best")
+    for name, value in summary["measures"].items():
+        before = means["first"][name]
+        table.add_row(
+            name,
+            figure(before),
+            figure(value),
+            f"{value - before:+.4f}",
+            figure(means["worst_ties"][name]),
+            figure(means["best_ties"][name]),
+        )
+    console.print(table)
+    rule = "the first stage's order" if said["ties"] == "first" else "document ids"
+    console.print(f"{said['tied']:.1%} of the documents stand in a tie, ordered by {rule}", style="dim")
+    for line in _facts(said["facts"]):
+        console.print(line, style="dim", markup=False)
+
+
+def _fusion(said: Mapping[str, Any]) -> str:
+    if not said["weight"]:
+        return "scores not fused"
+    return f"fused: {said['weight']:g} first stage + {1 - said['weight']:g} reranker ({said['normalise']})"
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    """Answers by kind, what was cut, and what it cost."""
+    lines = []
+    if facts.get("answers"):
+        fallback = f"; {facts['fallbacks']:,} documents have the fallback score" if facts.get("fallbacks") else ""
+        lines.append(f"answers: {_counts(facts['answers'])}{fallback}")
+    if any(facts.get("fit", {}).values()):
+        lines.append(f"prompts: {_counts(facts['fit'])}")
+    cost = facts.get("cost")
+    if cost:
+        text = f"{cost['calls']:,} calls, {cost['cached']:,} of them known before; {cost['prompt_tokens']:,} tokens in "
+        text += f"({cost['reused_tokens']:,} from a prefix cache), {cost['answer_tokens']:,} out; "
+        text += f"{cost['seconds']:,.1f} s of the model"
+        text += f"; price {cost['price']:,.4f}, of it now {cost['price_now']:,.4f}" if "price" in cost else ""
+        text += f"; faults of transport: {_counts(cost['faults'])}" if cost["faults"] else ""
+        lines.append(text)
+    return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count)

@@ -1,0 +1,90 @@
+"""What ``--rerank`` says: a reranker's recipe, changed as asked, behind a first stage's."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from posbench.errors import UsageError
+from posbench.rankers import resolve
+from posbench.recipe import PipelineRecipe, PythonRecipe, RankerRecipe
+from posbench.reranking import Backend, PointwiseRecipe, Rerank
+
+
+def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str, RankerRecipe]:
+    """A pipeline, and a name that says so ("e5>erank-4b@100").
+
+    Args:
+        name: the first stage's.
+        recipe: the first stage's.
+        wish: what is reranked; None leaves the first stage as it is.
+
+    Raises:
+        UsageError: what is named is no reranker, or the parts do not fit together.
+        RecipeError: nothing of that name is known.
+    """
+    if wish is None:
+        return name, recipe
+    if isinstance(recipe, PipelineRecipe | PointwiseRecipe):
+        raise UsageError(f"{name} is a {recipe.__struct_config__.tag}; --rerank needs a first stage, for example bm25")
+    own_name, own = resolve(wish.name)
+    if not isinstance(own, PointwiseRecipe | PythonRecipe):
+        raise UsageError(f"{wish.name} is no reranker; found kind {own.__struct_config__.tag!r}, expected pointwise")
+    try:
+        changed = changed_as(own, wish) if isinstance(own, PointwiseRecipe) else own
+        made = PipelineRecipe(
+            description=f"{name}, its top {wish.depth} reranked by {own_name}",
+            first=recipe,
+            rerank=changed,
+            depth=wish.depth,
+            weight=wish.weight,
+            normalise=wish.normalise,
+            ties=wish.ties,
+            names=(name, label := _label(own_name, own, changed)),
+        )
+    except ValueError as error:
+        raise UsageError(f"--rerank {wish.name}: {error}") from error
+    return f"{name}>{label}@{wish.depth}{_fusion(wish)}", made
+
+
+def changed_as(recipe: PointwiseRecipe, wish: Rerank) -> PointwiseRecipe:
+    """A reranker's recipe with the caller's prompt, score and server.
+
+    Raises:
+        ValueError: the score is none of the method's, or the server's address is none.
+    """
+    changes: dict[str, Any] = {}
+    if wish.prompt:
+        changes |= {"prompt": wish.prompt, "protocol": f"prompt {Path(wish.prompt).name}"}
+    if wish.score:
+        changes["score"] = wish.score
+    if wish.server:
+        own = recipe.backend
+        model = wish.server_model or next((source.hub for source in own.source if source.hub), own.model)
+        changes["backend"] = Backend(
+            engine="openai",
+            url=wish.server,
+            model=model,
+            dialect="vllm",
+            key_env=wish.key_env,
+            source=own.source,
+            context=own.context,
+            template_args=own.template_args,
+            price_in=own.price_in,
+            price_out=own.price_out,
+        )
+    return msgspec.structs.replace(recipe, **changes)
+
+
+def _label(name: str, own: RankerRecipe, changed: RankerRecipe) -> str:
+    """The reranker in a pipeline's name: what is not as usual."""
+    if not isinstance(own, PointwiseRecipe) or not isinstance(changed, PointwiseRecipe):
+        return name
+    parts = [name]
+    parts += [Path(changed.prompt).stem] if changed.prompt != own.prompt else []
+    parts += [changed.scored] if changed.scored != own.scored else []
+    return "+".join(parts)
+
+
+def _fusion(wish: Rerank) -> str:
+    return f"+{wish.weight:g}{'' if wish.normalise == 'zscore' else wish.normalise}" if wish.weight else ""
