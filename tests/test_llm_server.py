@@ -192,12 +192,16 @@ def test_reasoning_that_a_server_takes_out_is_put_back():
     assert answer.text == "<think>hm</think><answer>3</answer>"
 
 
-def test_alternatives_are_kept_only_behind_the_marker():
-    def made(text):
-        return Answer(text, "stop", tokens=tuple(Token(c, -1.0, (("x", -2.0),)) for c in text))
+def test_tokens_are_kept_only_behind_the_marker():
+    def kept(words, marker):
+        tokens = tuple(Token(word, -1.0, (("x", -2.0),)) for word in words)
+        return [token.text for token in pruned(Answer("", "stop", tokens=tokens), marker).tokens]
 
-    assert [bool(token.top) for token in pruned(made("a>b>c"), ">").tokens] == [False] * 4 + [True]
-    assert [bool(token.top) for token in pruned(made("x" * 20), ">").tokens] == [False] * 4 + [True] * 16
+    assert kept("a>b>c", ">") == ["c"]
+    assert kept(["a<", "an", "s>7", "<"], "<ans>") == ["s>7", "<"]
+    assert kept(["a", "<ans>"], "<ans>") == []
+    assert kept("x" * 20, ">") == ["x"] * 16
+    assert kept("x" * 20, "") == ["x"] * 20
 
 
 def test_a_damaged_cache_is_named(server, tmp_path):

@@ -415,3 +415,29 @@ def test_the_number_of_a_cross_encoder(tmp_path, tiny):
     counts = ranker.facts()["answers"]
     assert counts["cut"] + counts.get("ok", 0) == 9
     assert counts["cut"] > 0
+
+
+def test_real_weights_rank_by_likelihood_and_stumble_over_eranks_prompt(smollm2, tiny):
+    """SmolLM2 through the shipped recipes: an honest scorer, and a grader that is asked through the real prompt."""
+    found = {}
+    for name in ("smollm2-likelihood", "smollm2-erank"):
+        ranker = rankers.build(recipe.ranker(name), depth=3, cache=smollm2, name=name)
+        found[name] = ranker.rank(tiny, all_candidates(tiny)), ranker.facts()
+    run, facts = found["smollm2-likelihood"]
+    assert run.docs[:2, 0].tolist() == [0, 1]
+    assert facts["answers"] == {"ok": 9}
+    run, facts = found["smollm2-erank"]
+    assert facts["cost"]["reused_tokens"] > 9 * 50  # the instructions before the query, of all but each batch's first
+    assert 0 < facts["score_mass"] < 1
+    assert ((run.scores > 0) & (run.scores < 10)).all()
+    assert sum(count for kind, count in facts["answers"].items() if kind != "split_asked") == 9
+
+
+def test_evidence_beyond_the_cut_is_counted(tiny, tmp_path, tiny_llm):
+    backend = msgspec.structs.replace(INSTANT, source=(Source(path=str(tiny_llm)),))
+    ranker = graded(tmp_path, backend=backend, document_tokens=12)
+    ranker.rank(tiny, all_candidates(tiny))
+    kept = [len(llm.backend(backend, tmp_path).tokens.cut(text, 12)) for text in tiny.docs.to_pylist()]
+    ends = zip(tiny.evidence.doc, tiny.evidence.end, strict=True)
+    assert ranker.facts()["evidence"] == {"scored": 2, "beyond_the_cut": sum(end > kept[doc] for doc, end in ends)}
+    assert ranker.facts()["evidence"]["beyond_the_cut"] > 0

@@ -47,6 +47,9 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"answers: {_counts(facts['answers'])}{fallback}")
     if any(facts.get("fit", {}).values()):
         lines.append(f"prompts: {_counts(facts['fit'])}")
+    evidence = facts.get("evidence") or {}
+    if evidence.get("beyond_the_cut"):
+        lines.append(f"{evidence['beyond_the_cut']:,} of {evidence['scored']:,} pairs have evidence beyond the cut")
     cost = facts.get("cost")
     if cost:
         text = f"{cost['calls']:,} calls, {cost['cached']:,} of them known before; {cost['prompt_tokens']:,} tokens in "

@@ -16,6 +16,7 @@ from posbench.reranking import PointwiseRecipe
 from posbench.types import Float64
 
 DIGITS = tuple("0123456789")
+_UNASKED = grades.Grade(None, "too_long")
 
 
 class Graded(Scorer):
@@ -122,7 +123,7 @@ class Reply:
     """A request, what was answered, and the score in it."""
 
     def __init__(self, request: Request | None) -> None:
-        self.request, self.answer, self.grade = request, REFUSED, grades.Grade(None, "too_long")
+        self.request, self.answer, self.grade = request, REFUSED, _UNASKED
 
     def again(self, ask: int) -> None:
         """Makes it the request for another answer."""

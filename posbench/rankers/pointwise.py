@@ -52,6 +52,7 @@ class PointwiseRanker:
         self._scorer: Scorer = METHODS[recipe.method](recipe, Client(answering, cache, prices))
         self._engine = " ".join(filter(None, [recipe.backend.engine, recipe.backend.model, recipe.backend.url]))
         self.fallbacks = 0
+        self._evidence: dict[str, int] = {}
 
     def describe(self) -> Mapping[str, Any]:
         """Protocol, method, prompt, instructions, what is cut, and the backend."""
@@ -68,8 +69,12 @@ class PointwiseRanker:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Of the last run: answers by kind, what was cut, what it cost, and documents whose score is the fallback."""
-        return {**self._scorer.facts(), "fallbacks": self.fallbacks}
+        """Of the last run: answers by kind, what was cut, what it cost, and documents whose score is the fallback.
+
+        ``evidence`` counts the (query, document) pairs with evidence that were scored, and those of them whose evidence
+        ends behind where the recipe's limit cuts the document: no answer can know of it.
+        """
+        return {**self._scorer.facts(), "fallbacks": self.fallbacks, "evidence": dict(self._evidence)}
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
         """The candidates of every query by their scores.
@@ -83,6 +88,7 @@ class PointwiseRanker:
             )
         self._scorer.begin()
         self.fallbacks = 0
+        self._evidence = self._cut_evidence(collection, candidates)
         row, column = np.nonzero(candidates.docs >= 0)
         scores = np.zeros(candidates.docs.shape)
         scores[row, column] = self._scores(collection, row.astype(np.int32), candidates.docs[row, column])
@@ -117,6 +123,17 @@ class PointwiseRanker:
         found = np.concatenate(parts)
         bounds = np.flatnonzero(np.diff(query)) + 1
         return np.concatenate([parts[0], *(self._filled(own) for own in np.split(found, bounds))])
+
+    def _cut_evidence(self, collection: Collection, candidates: Run) -> dict[str, int]:
+        evidence = collection.evidence
+        if evidence is None or self._scorer.prompt is None or collection.source.get("cross_lingual"):
+            return {}
+        scored = np.flatnonzero((candidates.docs[evidence.query] == evidence.doc[:, None]).any(axis=1))
+        beyond = 0
+        for row in scored.tolist():
+            text = collection.docs[int(evidence.doc[row])].as_py()
+            beyond += int(evidence.end[row]) > self._scorer.fitter.kept("document", text)
+        return {"scored": len(scored), "beyond_the_cut": beyond}
 
     def _scored(self, pairs: Sequence[Pair]) -> Float64:
         return self._scorer.score(pairs)

@@ -30,8 +30,13 @@ class Weights:
     sentence: str
 
 
-def find(sources: Sequence[Source], model: str) -> Weights:
+def find(sources: Sequence[Source], model: str, only: Sequence[str] = ()) -> Weights:
     """The first source that has the weights here or can deliver them.
+
+    Args:
+        sources: in order.
+        model: its name, for the message.
+        only: patterns of the files that are wanted of the hub; empty: all that a model needs.
 
     Raises:
         MissingPartError: none has; the message says what was tried and what to do.
@@ -39,7 +44,7 @@ def find(sources: Sequence[Source], model: str) -> Weights:
     tried: list[str] = []
     for source in sources:
         try:
-            weights = _from(source)
+            weights = _from(source, only)
         except MissingPartError as error:
             tried.append(str(error))
             continue
@@ -50,10 +55,10 @@ def find(sources: Sequence[Source], model: str) -> Weights:
     )
 
 
-def _from(source: Source) -> Weights:
+def _from(source: Source, only: Sequence[str]) -> Weights:
     if source.path:
         return _local(source)
-    return _packaged(source) if source.package else _hub(source)
+    return _packaged(source) if source.package else _hub(source, only)
 
 
 def _local(source: Source) -> Weights:
@@ -93,7 +98,7 @@ def _packaged(source: Source) -> Weights:
     return Weights(source.format, folder, identity, f"weights from the package {source.package} {version}{note}")
 
 
-def _hub(source: Source) -> Weights:
+def _hub(source: Source, only: Sequence[str]) -> Weights:
     from huggingface_hub import constants
 
     if not (Path(constants.HF_HUB_CACHE) / f"models--{source.hub.replace('/', '--')}").is_dir() and not reachable():
@@ -102,6 +107,8 @@ def _hub(source: Source) -> Weights:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted: dict[str, Any] = {"repo_id": source.hub, "revision": source.revision, "ignore_patterns": _NOT_NEEDED}
+    if only:
+        wanted["allow_patterns"] = list(only)
     pinned = len(source.revision) == 40
     try:
         if pinned or not reachable():

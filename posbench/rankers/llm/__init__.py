@@ -17,7 +17,7 @@ def backend(recipe: Recipe, cache: Path, device: str = "cpu") -> Backend:
     if recipe.engine == "openai":
         from posbench.rankers.llm.openai import OpenAIBackend
 
-        return OpenAIBackend(recipe)
+        return OpenAIBackend(recipe, cache)
     if recipe.engine == "instant":
         from posbench.rankers.llm.instant import InstantBackend
 

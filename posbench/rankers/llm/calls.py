@@ -52,9 +52,9 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class Sampling(msgspec.Struct, frozen=True, array_like=True):
     """How answers are drawn: greedily unless there is a temperature.
 
-    ``top`` is how many of the most probable tokens each position's answer names, ``also`` tokens (as text) that it
-    names wherever the backend can, ``after`` a text: positions up to and with its last occurrence name none (see
-    ``pruned``), which keeps a long reasoning answer small.
+    ``top`` is how many of the most probable tokens each place of the answer names, ``also`` tokens (as text) that it
+    names wherever the backend can, ``after`` a text: only tokens behind its last occurrence are kept (see ``pruned``),
+    which makes a long reasoning answer small.
     """
 
     max_tokens: int = 16
@@ -141,21 +141,22 @@ class Backend(Protocol):
         ...
 
 
-_LAST = 16  # positions that keep their alternatives where the marker does not occur
+_LAST = 16  # tokens that are kept where the marker does not occur
 
 
 def pruned(answer: Answer, after: str) -> Answer:
-    """An answer whose positions up to and with the last occurrence of ``after`` name no other tokens.
+    """An answer with only the tokens behind the last occurrence of ``after``, or its last 16 where there is none.
 
-    Where it does not occur, the last 16 positions keep theirs.
+    A token that holds the end of the marker and more is kept: what follows the marker is in it.
     """
     if not after or not answer.tokens:
         return answer
-    joined = "".join(token.text for token in answer.tokens)
-    found = joined.rfind(after)
-    end = found + len(after) if found >= 0 else len("".join(token.text for token in answer.tokens[:-_LAST]))
-    kept, at = [], 0
-    for token in answer.tokens:
+    found = "".join([token.text for token in answer.tokens]).rfind(after)
+    if found < 0:
+        return msgspec.structs.replace(answer, tokens=answer.tokens[-_LAST:])
+    at = first = 0
+    for first, token in enumerate(answer.tokens):
         at += len(token.text)
-        kept.append(token if at > end else Token(token.text, token.logprob))
-    return msgspec.structs.replace(answer, tokens=tuple(kept))
+        if at > found + len(after):
+            return msgspec.structs.replace(answer, tokens=answer.tokens[first:])
+    return msgspec.structs.replace(answer, tokens=())

@@ -40,6 +40,10 @@ class Fitter:
         """How prompts are made to fit, for the manifest."""
         return {"limits": self._limits, "gives_way": self._gives, "answer_tokens": self._room}
 
+    def kept(self, field: str, text: str) -> int:
+        """How many leading characters of a text its field's limit leaves."""
+        return len(self._cut(text, self._limits[field])) if field in self._limits else len(text)
+
     def fill(self, rows: Sequence[Mapping[str, str]], constraint: Constraint | None = None) -> list[Request | None]:
         """A request for each row of fields; None where nothing that may give way would make it fit."""
         cut = [self._limited(row) for row in rows]

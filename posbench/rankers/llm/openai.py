@@ -8,13 +8,15 @@ those of vLLM's documented server: structured_outputs, continue_final_message, c
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from posbench.errors import BackendError, MissingPartError, UsageError
 from posbench.rankers import weights
 from posbench.rankers.llm.calls import Answer, Constraint, Finish, Request, Sampling, Token
 from posbench.rankers.llm.gather import gather
-from posbench.rankers.llm.tokens import Tokens
+from posbench.rankers.llm.gguf import unpacked
+from posbench.rankers.llm.tokens import FILES, Tokens
 from posbench.rankers.llm.transport import Malformed, Refused, Transport
 from posbench.reranking import Backend
 
@@ -24,8 +26,8 @@ _TOO_LONG = ("context_length", "context length", "maximum context", "too long", 
 class OpenAIBackend:
     """A recipe's server."""
 
-    def __init__(self, recipe: Backend) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Backend, cache: Path) -> None:
+        self.recipe, self._cache = recipe, cache
         self._transport: Transport | None = None
 
     @property
@@ -34,20 +36,31 @@ class OpenAIBackend:
         return self.recipe.context
 
     @cached_property
-    def tokens(self) -> Tokens | None:
-        """The tokenizer of the recipe's source, None where it names none."""
-        if not self.recipe.source:
+    def _files(self) -> weights.Weights | None:
+        """The tokenizer's files, None where the recipe names none or they cannot be had."""
+        try:
+            return weights.find(self.recipe.source, self.recipe.model, FILES) if self.recipe.source else None
+        except MissingPartError:
             return None
-        return Tokens(weights.find(self.recipe.source, self.recipe.model).path, self.recipe.template_args)
+
+    @cached_property
+    def tokens(self) -> Tokens | None:
+        """The tokenizer of the recipe's source, None where it is not to be had."""
+        if self._files is None:
+            return None
+        return Tokens(unpacked(self._files, self._cache), self.recipe.template_args)
 
     def describe(self) -> Mapping[str, Any]:
-        """The server (or what the recipe says it is), the model's name, and the template's arguments."""
+        """The server (or what the recipe says it is), the model's name, its tokenizer, and the template's arguments."""
         recipe = self.recipe
         return {
             "engine": "openai",
             "served_by": recipe.identity or recipe.url,
             "model": recipe.model,
             "dialect": recipe.dialect,
+            "tokenizer": dict(self._files.identity)
+            if self._files
+            else "the server's: a token is taken as 4 characters",
             "template_args": recipe.template_args,
         }
 

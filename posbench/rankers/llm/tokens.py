@@ -12,6 +12,16 @@ from posbench.rankers.llm.calls import Request
 
 _NFC = 3  # bytes of UTF-8 that one can become in normalisation form C (Unicode FAQ), and in form KC
 _NFKC = 11
+FILES = (
+    "tokenizer*",
+    "special_tokens*",
+    "added_tokens*",
+    "vocab*",
+    "merges*",
+    "chat_template*",
+    "config.json",
+    "*.model",
+)
 _MARKS = 16  # tokens that a tokenizer may put around a text
 
 
