@@ -49,7 +49,9 @@ class Reranked:
         calls: to the model.
         rounds: calls that had to wait for one another: the serial depth.
         tokens: of prompts and of answers.
-        names: the identifiers of the places, where there was one window.
+        names: the identifiers of the places, where there was one window and they were shuffled.
+        repeated: identifiers that an answer named twice or more, and
+        outside: those out of range.
     """
 
     order: tuple[int, ...] = ()
@@ -59,6 +61,8 @@ class Reranked:
     rounds: int = 0
     tokens: tuple[int, int] = (0, 0)
     names: tuple[int, ...] = ()
+    repeated: int = 0
+    outside: int = 0
 
 
 class ListwiseRanker:
@@ -197,3 +201,5 @@ def _enter(into: Reranked, asked: Asked) -> None:
     into.kinds[asked.ranking.kind] += 1
     into.tokens = into.tokens[0] + spent[0], into.tokens[1] + spent[1]
     into.said, into.names = asked.ranking.said, asked.window.names
+    into.repeated += asked.ranking.repeated
+    into.outside += asked.ranking.outside
