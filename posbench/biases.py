@@ -15,7 +15,10 @@ MEASURE = "nDCG@10"
 
 @dataclass(frozen=True)
 class Subject:
-    """One ranker's scores to analyse: where they come from, and what was remarked on reading them."""
+    """One ranker's scores to analyse: where they come from, and what was remarked on reading them.
+
+    ``selection`` says what the dataset is a selection of, as a manifest does.
+    """
 
     name: str
     dataset: str
@@ -23,6 +26,7 @@ class Subject:
     report: Report
     measure: str
     remarks: tuple[str, ...] = ()
+    selection: Mapping[str, Any] | None = None
 
 
 def of_tables(paths: Sequence[Path]) -> list[Subject]:
@@ -59,8 +63,8 @@ def _named(folder: Path, measure: str) -> Subject:
 def _subject(result: Result, measure: str) -> Subject:
     report = result.report()
     measure = measure or (MEASURE if MEASURE in report.measures else report.measures[0])
-    manifest = result.manifest
-    return Subject(str(result.folder), manifest["dataset"]["name"], manifest["ranker"]["name"], report, measure)
+    dataset, ranker = result.manifest["dataset"], result.manifest["ranker"]["name"]
+    return Subject(str(result.folder), dataset["name"], ranker, report, measure, selection=dataset.get("selection"))
 
 
 def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2000) -> dict[str, Any]:
@@ -75,7 +79,8 @@ def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2
             f"{subject.name}: no query has evidence at a known place; expected span_start, span_end and doc_chars; "
             "evaluate on a collection that has them, or make one with `posbench compose`"
         )
-    return {"result": subject.name, "dataset": subject.dataset, "ranker": subject.ranker, **found}
+    about = {"dataset": subject.dataset, "selection": subject.selection, "ranker": subject.ranker}
+    return {"result": subject.name, **about, **found}
 
 
 def correct(found: Sequence[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
+from posbench import bias, controls, gains, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
 from posbench.errors import UsageError
 from posbench.evaluate import evaluate
 from posbench.rankers.pipeline import Pipeline
@@ -221,8 +221,9 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
         reach = int(getattr(job.ranker, "depth", 0))
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     first = _first(job, collection)
-    if first is not None:
-        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth))
+    if first is not None and isinstance(job.ranker, Pipeline):
+        scored = reranked.rewarded(job.ranker)
+        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
     if not controlled or not controls.possible(collection):
         return report
     with job.clock.phase("controls"):
@@ -312,14 +313,18 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
 
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
+    analysis = _analysis(job, found, report)
+    gained = analysis.pop("gains")
+    said = {**reranked.summary(found.manifest, report), "gains": gained} if gained is not None else None
     return {
         "dataset": job.dataset,
         "ranker": job.name,
         "weights": found.manifest["weights"],
-        **_analysis(job, found, report),
+        **analysis,
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
-        **({"rerank": reranked.summary(found.manifest, report)} if "rerank" in found.manifest else {}),
+        "selection": found.manifest["dataset"].get("selection"),
+        **({"rerank": said} if said is not None else {}),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }
@@ -344,9 +349,11 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     values = np.stack([report.values(name) for name in names], axis=1)
     low, high = stats.mean_intervals(values, clusters, strata, seed=job.settings.seed)
     main = next((name for name in names if name == "nDCG@10"), names[0])
+    staged = isinstance(job.ranker, Pipeline)
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
         "resampled": resampled,
         "bias": bias.position_report(report, main, seed=job.settings.seed),
+        "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,
     }

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from posbench import __version__
 from posbench.errors import UsageError
+from posbench.evaluate import constant
+from posbench.manifest import selection_text
 from posbench.store import Result, safe_name, written
 from posbench.types import Report
 
@@ -30,11 +32,15 @@ def means(report: Report) -> dict[str, float]:
 
 
 def tidy(results: Sequence[Result]) -> pa.Table:
-    """All results as one table, a row a (dataset, ranker, result, query_id, measure): value."""
+    """All results as one table, a row a (dataset, ranker, result, query_id, measure): value.
+
+    The last column, ``selection``, says what the dataset is a selection of; it is empty where it is whole.
+    """
     tables = []
     for result in results:
         rows = result.report().long()
-        tables.append(rows.add_column(2, "result", pa.array([result.folder.name] * len(rows), pa.string())))
+        rows = rows.add_column(2, "result", pa.array([result.folder.name] * len(rows), pa.string()))
+        tables.append(rows.append_column("selection", constant(selection_text(result.manifest["dataset"]), len(rows))))
     merged: pa.Table = pa.concat_tables(tables).unify_dictionaries()
     return merged
 
@@ -43,7 +49,8 @@ def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
     """Writes results and returns the files written.
 
     ``csv`` and ``parquet``: one tidy table in the file ``target``. ``trec``: a run file a (result, dataset), and
-    ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies, which rank nothing.
+    ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies, which rank nothing. Files
+    of results on a selection have "selection" in their names.
 
     Raises:
         UsageError: all results are of studies, and the form is of rankings.
@@ -69,11 +76,11 @@ def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
 
 def _trec(result: Result, folder: Path) -> list[Path]:
     table = result.run()
-    tag = safe_name(result.manifest["ranker"]["name"])
+    tag, mark = safe_name(result.manifest["ranker"]["name"]), _mark(result)
     paths = []
     for dataset in pa.compute.unique(table["dataset"].cast(pa.string())).to_pylist():
         rows = table.filter(pa.compute.equal(table["dataset"].cast(pa.string()), dataset)).to_pydict()
-        path = folder / f"{safe_name(dataset)}.{tag}.{result.folder.name}.run"
+        path = folder / f"{safe_name(dataset)}.{mark}{tag}.{result.folder.name}.run"
         columns = (rows["query_id"], rows["doc_id"], rows["rank"], rows["score"])
         with written(path) as part, part.open("w", encoding="utf-8") as file:
             file.writelines(
@@ -81,6 +88,10 @@ def _trec(result: Result, folder: Path) -> list[Path]:
             )
         paths.append(path)
     return paths
+
+
+def _mark(result: Result) -> str:
+    return "selection." if result.manifest["dataset"].get("selection") else ""
 
 
 def _mteb(result: Result, folder: Path) -> Path:
@@ -101,13 +112,12 @@ def _mteb(result: Result, folder: Path) -> Path:
         "kg_co2_emissions": None,
         "scores": {"test": [{**scores, "main_score": main, "hf_subset": "default", "languages": languages}]},
         "posbench_version": __version__,
+        "posbench_selection": manifest["dataset"].get("selection"),
         "model": manifest["ranker"]["name"],
         "weights": manifest["weights"],
     }
-    path = (
-        folder
-        / f"{safe_name(manifest['dataset']['name'])}.{safe_name(manifest['ranker']['name'])}.{result.folder.name}.json"
-    )
+    dataset, ranker = safe_name(manifest["dataset"]["name"]), safe_name(manifest["ranker"]["name"])
+    path = folder / f"{dataset}.{_mark(result)}{ranker}.{result.folder.name}.json"
     with written(path) as part:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

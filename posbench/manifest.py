@@ -1,5 +1,6 @@
-"""What a result says of itself: counts, versions, memory, what was cut off."""
+"""What a result says of itself: counts, versions, memory, what was cut off, and whether it is of a selection."""
 
+import os
 import platform
 import resource
 import sys
@@ -11,6 +12,9 @@ import numpy as np
 from posbench import __version__
 from posbench.types import Collection, Ranker
 from posbench.versions import installed
+
+NOT_BESIDE = "its scores do not stand beside those of the full collection"
+"""What every reader of a selection's scores must know: less is searched, so they are higher."""
 
 _VERSIONS: tuple[str, ...] = (
     "numpy",
@@ -27,12 +31,50 @@ _VERSIONS += ("pyserini", "wordllama", "faiss-cpu", "faiss-gpu", "hnswlib", "ir-
 
 
 def dataset(name: str, collections: Sequence[Collection]) -> dict[str, Any]:
-    """The name of a dataset, what its parts are and how large it is."""
+    """The name of a dataset, what its parts are and how large it is; ``selection`` where it is a part of another."""
     parts = [
         {"name": part.name, "fingerprint": part.fingerprint, "source": part.source, "notes": part.notes}
         for part in collections
     ]
-    return {"name": name, "parts": parts, "counts": _counts(collections)}
+    about = {"name": name, "parts": parts, "counts": _counts(collections)}
+    selected = _selection(collections)
+    return about | ({"selection": selected} if selected else {})
+
+
+def _selection(collections: Sequence[Collection]) -> dict[str, Any] | None:
+    """What a dataset is a selection of, with [selected, all] queries and documents; None where it is whole."""
+    names = []
+    queries, documents = np.zeros(2, int), np.zeros(2, int)
+    for part in collections:
+        here = {"name": part.name, "queries": len(part.query_ids), "documents": len(part.doc_ids)}
+        whole: Mapping[str, Any] = here
+        entry = part.source.get("selection")
+        while entry:  # a selection of a selection is one of what is whole
+            whole = entry["of"]
+            entry = whole.get("selection")
+        if whole is not here:
+            names.append(str(whole["name"]))
+        queries += here["queries"], whole["queries"]
+        documents += here["documents"], whole["documents"]
+    if not names:
+        return None
+    of = names[0] if len(names) == 1 else os.path.commonpath(names) or "several"
+    return {"of": of, "queries": queries.tolist(), "documents": documents.tolist()}
+
+
+def selection_text(dataset: Mapping[str, Any]) -> str:
+    """What a stored dataset is a selection of, in a few words; empty where it is whole."""
+    found = dataset.get("selection")
+    if not found:
+        return ""
+    sizes = (f"{found[what][0]:,} of {found[what][1]:,} {what}" for what in ("queries", "documents"))
+    return f"a selection of {found['of']}: {', '.join(sizes)}"
+
+
+def shown_name(dataset: Mapping[str, Any]) -> str:
+    """The name of a stored dataset as it stands beside figures: with what it is a selection of."""
+    text = selection_text(dataset)
+    return f"{dataset['name']} ({text})" if text else str(dataset["name"])
 
 
 def _counts(collections: Sequence[Collection]) -> dict[str, Any]:

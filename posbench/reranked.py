@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from posbench import rankers, stored
 from posbench.evaluate import evaluate
+from posbench.gains import BEST, FIRST, WORST
 from posbench.rankers.pipeline import Pipeline, ties_of
 from posbench.recipe import PipelineRecipe, RankerRecipe
 from posbench.reranking import RunRecipe
+from posbench.rewards import listwise_reward
 from posbench.types import Collection, Float64, Int64, Ranker, Report, Run
 
-FIRST, BEST, WORST = "first", "best_ties", "worst_ties"
-TIED = "tied"
+TIED, REWARD = "tied", "listwise_reward"
 
 
 def resolve(name: str) -> tuple[str, RankerRecipe]:
@@ -46,11 +47,12 @@ def _named(name: str, recipe: str | RankerRecipe) -> tuple[str, RankerRecipe]:
     return name or found[0], found[1]
 
 
-def by_first(report: Report, collection: Collection, ranked: Run, first: Run) -> Report:
+def by_first(report: Report, collection: Collection, ranked: Run, first: Run, rewarded: int = 0) -> Report:
     """A report with more columns a query: what the first stage earns, and what ties leave open.
 
     ``<measure>:first`` is the first stage's; ``<measure>:best_ties`` and ``:worst_ties`` are those of the reranked run
     with every tie ordered by relevance and against it; ``tied`` is the share of its documents that stand in a tie.
+    ``rewarded`` above 0 is how many documents a pointwise reranker scored: ``listwise_reward`` is what they earn.
     """
     table = report.queries
     judged = np.flatnonzero(np.diff(collection.qrels.indptr) > 0)
@@ -59,7 +61,30 @@ def by_first(report: Report, collection: Collection, ranked: Run, first: Run) ->
         values = evaluate(collection, run, report.measures)
         for name in report.measures:
             table = table.append_column(f"{name}:{kind}", pa.array(values.values(name)))
-    return Report(report.header, report.measures, table.append_column(TIED, pa.array(tied(ranked)[judged])))
+    table = table.append_column(TIED, pa.array(tied(ranked)[judged]))
+    if rewarded:
+        earned = rewards_of(ranked.top(rewarded), collection)[judged]
+        table = table.append_column(REWARD, pa.array(earned, from_pandas=True))
+    return Report(report.header, report.measures, table)
+
+
+def rewarded(pipeline: Pipeline) -> int:
+    """How many documents a query have a score of their own: the depth where the reranker is pointwise, else 0."""
+    return pipeline.recipe.depth if pipeline.reranker.describe().get("kind") == "pointwise" else 0
+
+
+def rewards_of(run: Run, collection: Collection) -> Float64:
+    """The mean of ``rewards.listwise_reward`` over each query's documents: float64[Q], NaN without a relevant one.
+
+    The run is taken as one rollout a document, with equal scores where it has ties. It does not tell which documents
+    have the fallback score, nor is there a reference, so only the ranks bear on this mean.
+    """
+    ties, relevant = ties_of(run), grades_of(run, collection) > 0
+    found = np.full(len(run.docs), np.nan)
+    for row in np.flatnonzero(relevant.any(axis=1)).tolist():
+        real = run.docs[row] >= 0
+        found[row] = listwise_reward(-ties[row, real, None].astype(np.float64), relevant[row, real]).mean()
+    return found
 
 
 def in_ties(run: Run, collection: Collection, sign: int) -> Run:
@@ -127,4 +152,13 @@ def summary(manifest: Mapping[str, Any], report: Report) -> dict[str, Any]:
     }
     kept = {key: said[key] for key in ("first", "reranker", "depth", "weight", "normalise", "ties")}
     tie = float(np.mean(report.queries[TIED].to_numpy()))
-    return {**kept, "measures": means, TIED: tie, "facts": added(list(said["collections"].values()))}
+    facts = added(list(said["collections"].values()))
+    return {**kept, "measures": means, TIED: tie, REWARD: _reward(report), "facts": facts}
+
+
+def _reward(report: Report) -> dict[str, Any] | None:
+    """The mean reward and how many queries have one; None where none has."""
+    if REWARD not in report.queries.column_names:
+        return None
+    values = report.queries[REWARD].drop_null().to_numpy()
+    return {"mean": float(values.mean()), "queries": len(values)} if len(values) else None

@@ -59,6 +59,32 @@ def written(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def expect_writable(path: Path) -> None:
+    """Makes the folder that ``path`` is to be written in, and tries it, before work is done that could not be kept.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def held(folder: Path, file: str, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON object in a folder's ``file`` where it has the wanted entries; None where there is no folder.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    if not folder.exists():
+        return None
+    stored = read_json(folder / file) if (folder / file).is_file() else None
+    if isinstance(stored, dict) and all(stored.get(name) == value for name, value in wanted.items()):
+        return stored
+    what = "another selection" if stored else "something else"
+    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+
+
 def read_json(path: Path) -> Any:
     """A JSON file.
 

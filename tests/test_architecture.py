@@ -15,11 +15,15 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
+<<<<<<< HEAD
     {"listwise"},
     {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
+=======
+    {"measures", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
+>>>>>>> main
     {"bias", "evaluate", "hnsw"},
-    {"loaders", "rankers", "compose"},
-    {"controls", "indexed", "manifest", "stored"},
+    {"loaders", "rankers", "compose", "dsir"},
+    {"controls", "gains", "indexed", "manifest", "stored"},
     {"reranked"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},

@@ -151,7 +151,7 @@ def test_runs_and_exports(capsys, places, tmp_path):
         assert status == 0
         assert all(Path(path).is_file() for path in json.loads(out)["written"])
     table = pq.read_table(tmp_path / "export" / "parquet")
-    assert table.column_names == ["dataset", "ranker", "result", "query_id", "measure", "value"]
+    assert table.column_names == ["dataset", "ranker", "result", "query_id", "measure", "value", "selection"]
     (trec,) = (tmp_path / "export" / "trec").iterdir()
     assert trec.read_text().splitlines()[0].split()[1] == "Q0"
     (mteb,) = (tmp_path / "export" / "mteb-json").iterdir()

@@ -10,6 +10,7 @@ from posbench.bias import LENGTHS, MIN_QUERIES
 from posbench.biases import headline
 from posbench.cli.composed_table import composed_table
 from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
+from posbench.manifest import NOT_BESIDE, selection_text
 
 _GROUPS = ("all", *LENGTHS)
 _CONTROLS = {"span": "bare evidence span", "bm25": "bm25"}
@@ -20,6 +21,8 @@ def print_all(found: Sequence[Mapping[str, Any]]) -> None:
     console = terminal()
     for one in found:
         console.print(f"[bold]{one['ranker']}[/bold] on [bold]{one['dataset']}[/bold]: {one['queries']:,} queries")
+        if one["selection"]:
+            console.print(f"{selection_text(one)}; {NOT_BESIDE}", markup=False, soft_wrap=True)
         print_bias(console, one)
         console.print()
     if len(found) > 1:
@@ -136,7 +139,7 @@ def _together(found: Sequence[Mapping[str, Any]]) -> Table:
         head, among = headline(one), one["among"]
         signed, psi = head["signed"], head["psi"]
         table.add_row(
-            f"{one['ranker']} on {one['dataset']}",
+            f"{one['ranker']} on {'selection ' if one['selection'] else ''}{one['dataset']}",
             f"{one['queries']:,}",
             _part(signed, "value", "+.3f"),
             interval(signed and signed["interval"]),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from posbench.bias import LENGTHS, MIN_QUERIES
 from posbench.cli.tables import LENGTH_LABELS, interval, plain_table, probability, terminal
+from posbench.manifest import NOT_BESIDE, selection_text
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
@@ -16,6 +17,8 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     unit = "documents" if found["resampled"] == "document" else "queries"
     out.print(f"[bold]{' and '.join(found['datasets'][:3])}[/bold]: ", end="")
     out.print(f"{found['queries']:,} queries, {found['clusters']:,} {unit} resampled and flipped as a whole")
+    if found["selection"]:
+        out.print(f"{selection_text(found)}; {NOT_BESIDE}", markup=False, soft_wrap=True)
     for name, count in found["left_out"].items():
         out.print(f"note: {count:,} queries of {name} are not in all results and left out", markup=False)
     for note in found["notes"]:

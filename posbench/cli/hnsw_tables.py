@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from posbench.cli.tables import plain_table, probability, terminal
+from posbench.manifest import NOT_BESIDE, selection_text
 from posbench.studies.hnsw.advice import index_name
 from posbench.studies.hnsw.grid import BASELINE, FILE
 
@@ -18,6 +19,8 @@ def print_study(summary: Mapping[str, Any], fresh: bool) -> None:
     """Every set with its tables and sentences, the models' ranks, and what repeats."""
     console = terminal()
     console.print(f"{summary['grid']}  {summary['description']}".rstrip(), markup=False, style="bold", soft_wrap=True)
+    if summary["selection"]:
+        console.print(f"{selection_text(summary)}; {NOT_BESIDE}", markup=False, soft_wrap=True)
     for one in summary["sets"]:
         console.print()
         console.print(_head(one), markup=False, soft_wrap=True)

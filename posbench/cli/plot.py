@@ -8,15 +8,19 @@ from posbench.cli import common
 KINDS = (
     "composed",
     "curves",
+    "divergence",
     "forest",
     "heatmap",
     "lid",
+    "mini",
     "null",
     "offsets",
     "ranks",
     "recall",
     "saliency",
     "slope",
+    "weights",
+    "words",
 )
 
 
@@ -32,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="means by place of the evidence (curves, the default), by length and place (heatmap), by tokens from the "
         "start (offsets), PSI beside what noise gives (null), two results side by side (slope), paired differences "
         "(forest), composed documents paired by query (composed), results of posbench saliency (saliency); "
-        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks)",
+        "of posbench mini: tau by share of the queries (mini); "
+        "of posbench hnsw: recall by efSearch and order of insertion (recall), by LID (lid), ranks of models (ranks); "
+        "of posbench select: distance to the target by size and selector (divergence), log weights, n-grams (words)",
     )
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="to write: .png, .svg, .html (interactive), .json"

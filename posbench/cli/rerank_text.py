@@ -5,30 +5,38 @@ from typing import Any
 
 from rich.console import Console
 
-from posbench.cli.tables import figure, plain_table
+from posbench.cli.tables import figure, plain_table, probability
 
 
 def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
     """A table beside the first stage's means, and sentences."""
     said = summary["rerank"]
-    first, means = said["first"]["name"], said["measures"]
+    first = said["first"]["name"]
     console.print(
         f"the top {said['depth']:,} of {first}, reranked by {said['reranker']['name']}; {_fusion(said)}", markup=False
     )
-    table = plain_table("measure", f"{first} alone", "reranked", "gain", "ties: worst", "best")
-    for name, value in summary["measures"].items():
-        before = means["first"][name]
+    table = plain_table(
+        "measure", "queries", f"{first} alone", "reranked", "gain", "95% interval", "p", "worst", "best"
+    )
+    for row in said["gains"]:
+        low, high = row["interval"]
         table.add_row(
-            name,
-            figure(before),
-            figure(value),
-            f"{value - before:+.4f}",
-            figure(means["worst_ties"][name]),
-            figure(means["best_ties"][name]),
+            row["measure"],
+            f"{row['queries']} ({row['count']:,})",
+            figure(row["first"]),
+            figure(row["reranked"]),
+            f"{row['difference']:+.4f}",
+            f"{low:+.4f}..{high:+.4f}",
+            probability(row["p"]),
+            figure(row["worst_ties"]),
+            figure(row["best_ties"]),
         )
     console.print(table)
+    console.print("worst and best: with every tie ordered against relevance and by it", style="dim")
     rule = "the first stage's order" if said["ties"] == "first" else "document ids"
     console.print(f"{said['tied']:.1%} of the documents stand in a tie, ordered by {rule}", style="dim")
+    if said["listwise_reward"]:
+        console.print(_reward(said["listwise_reward"]), style="dim", markup=False)
     for line in _facts(said["facts"]):
         console.print(line, style="dim", markup=False)
 
@@ -37,6 +45,13 @@ def _fusion(said: Mapping[str, Any]) -> str:
     if not said["weight"]:
         return "scores not fused"
     return f"fused: {said['weight']:g} first stage + {1 - said['weight']:g} reranker ({said['normalise']})"
+
+
+def _reward(said: Mapping[str, Any]) -> str:
+    return (
+        f"listwise reward (ERank's form, constants of posbench's own): {said['mean']:+.4f} a document, over "
+        f"{said['queries']:,} queries with a relevant document among those reranked"
+    )
 
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,12 @@
 """List stored results."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from posbench.cli import common
+
+if TYPE_CHECKING:
+    from posbench.store import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,27 +16,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one line a result: dataset, ranker, what was done if not eval, means of whole measures, folder."""
-    from posbench.exports import means
+    from posbench.manifest import shown_name
     from posbench.store import Results
 
+    stored = Results(args.out).all()
     rows = [
         {
             "dataset": result.manifest["dataset"]["name"],
+            "selection": result.manifest["dataset"].get("selection"),
             "ranker": result.manifest["ranker"]["name"],
             "kind": result.kind,
-            "measures": means(result.report()),
+            "measures": _means(result),
             "weights": result.manifest["weights"],
             "result": str(result.folder),
         }
-        for result in Results(args.out).all()
+        for result in stored
     ]
     if args.json:
         common.print_json({"runs": rows})
         return 0
     if not rows:
         common.remark(args, f"no results in {args.out}; `posbench eval --model e5` makes one")
-    for row in rows:
+    for row, result in zip(rows, stored, strict=True):
         figures = "  ".join(f"{name} {value:.4f}" for name, value in row["measures"].items() if ":" not in name)
         kind = "" if row["kind"] == "eval" else f"{row['kind']}  "
-        common.echo(f"{row['dataset']}  {row['ranker']}  {kind}{figures}  {row['result']}")
+        common.echo(f"{shown_name(result.manifest['dataset'])}  {row['ranker']}  {kind}{figures}  {row['result']}")
     return 0
+
+
+def _means(result: "Result") -> dict[str, float]:
+    """The means of a result's measures; of a selection its own, without what it is compared with."""
+    from posbench.exports import means
+    from posbench.studies.selection.summary import told
+
+    if result.kind == "select":
+        return dict(told(result.report())["divergence"]["selected"])
+    return means(result.report())

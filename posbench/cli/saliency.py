@@ -85,10 +85,12 @@ def _range(text: str) -> tuple[float, float]:
 
 def _print(summary: Mapping[str, Any], fresh: bool) -> None:
     from posbench.cli.tables import curve
+    from posbench.manifest import shown_name
 
     chosen, method = summary["selection"], summary["method"]
     low, high = chosen["evidence"]
-    common.echo(f"{summary['ranker']} on {summary['dataset']}: {method['name']} saliency; {summary['weights']}")
+    dataset = shown_name({"name": summary["dataset"], "selection": summary["dataset_selection"]})
+    common.echo(f"{summary['ranker']} on {dataset}: {method['name']} saliency; {summary['weights']}")
     common.echo(
         f"{summary['pairs']:,} pairs over {summary['documents']:,} documents, of {chosen['qualify']:,} that qualify "
         f"among {chosen['with_evidence']:,} (documents of {chosen['min_tokens']:,} tokens or more"

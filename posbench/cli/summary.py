@@ -9,6 +9,7 @@ from posbench.cli.bias_tables import print_bias
 from posbench.cli.index_text import print_index
 from posbench.cli.rerank_text import print_rerank
 from posbench.cli.tables import interval, plain_table, terminal
+from posbench.manifest import NOT_BESIDE, selection_text
 
 
 def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
@@ -19,6 +20,8 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
     console.print(
         f"{counts['queries']:,} queries, {counts['documents']:,} documents; {summary['weights']}", markup=False
     )
+    if summary["selection"]:
+        console.print(f"{selection_text(summary)}; {NOT_BESIDE}", markup=False, style="bold", soft_wrap=True)
     for reason, count in counts["notes"].items():
         console.print(f"note: {count:,} {reason}", markup=False)
     console.print(_measures(summary))

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from posbench import bias
 from posbench.errors import DataError, UsageError
+from posbench.manifest import selection_text
 from posbench.types import Float64, Int64, Report, Strings, index_of, strings
 
 _BETWEEN = "\x1f"  # joins dataset and query id to one key; no id holds it
@@ -44,11 +45,13 @@ def align(reports: Mapping[str, Report], measures: Sequence[str] = (), *, common
         common: compare over the queries that all share, rather than refuse reports that differ in them.
 
     Raises:
-        UsageError: fewer than two reports, a measure that one lacks, or queries that not all share.
+        UsageError: fewer than two reports, a measure that one lacks, queries that not all share, or a selection beside
+            what is not the same selection.
         DataError: a query stands twice in a report, or a value is not a number.
     """
     if len(reports) < 2:
         raise UsageError(f"found {len(reports)} result to compare; expected two or more")
+    _refuse_mixed(reports)
     names = tuple(reports)
     chosen = _measures(reports, measures)
     keys = {name: _keys(name, report) for name, report in reports.items()}
@@ -139,13 +142,31 @@ def _clusters(table: pa.Table) -> tuple[Int64, str]:
     return np.unique(unit, return_inverse=True)[1].astype(np.int64), "document" if known.any() else "query"
 
 
-def _notes(reports: Mapping[str, Report]) -> tuple[str, ...]:
-    """What a reader should know of the results beside their figures."""
-    prints = Counter(
+def _refuse_mixed(reports: Mapping[str, Report]) -> None:
+    """A selection is another dataset than the full collection, though its queries stand in both."""
+    datasets = {name: report.header.get("dataset", {}) for name, report in reports.items()}
+    if not any("selection" in dataset for dataset in datasets.values()) or len(_contents(reports)) < 2:
+        return
+    found = "; ".join(
+        f"{name} on {selection_text(dataset) or 'the whole of ' + str(dataset.get('name', '?'))}"
+        for name, dataset in datasets.items()
+    )
+    raise UsageError(
+        f"scores on a selection do not compare with scores on anything else ({found}); compare results of one"
+    )
+
+
+def _contents(reports: Mapping[str, Report]) -> Counter[tuple[str, ...]]:
+    """The fingerprints of what each report's ranker searched, counted."""
+    return Counter(
         tuple(part.get("fingerprint", "") for part in report.header.get("dataset", {}).get("parts", ()))
         for report in reports.values()
     )
-    if len(prints) < 2:
+
+
+def _notes(reports: Mapping[str, Report]) -> tuple[str, ...]:
+    """What a reader should know of the results beside their figures."""
+    if len(_contents(reports)) < 2:
         return ()
     return (
         "the results were computed on collections of different content: differences are of ranker and collection "

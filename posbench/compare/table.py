@@ -43,8 +43,9 @@ def compare(
         progress: shows the bias analysis, one step a ranker.
 
     Returns:
-        ``rankers``, ``queries``, ``clusters`` (documents or queries, see ``resampled``), ``left_out``, ``notes``,
-        ``measures`` (``compare_means``), ``bias`` (``compare_bias``, None without evidence at one known place) and
+        ``selection`` (what the dataset is a selection of, as its manifest says, else None), ``rankers``, ``queries``,
+        ``clusters`` (documents or queries, see ``resampled``), ``left_out``, ``notes``, ``measures``
+        (``compare_means``), ``bias`` (``compare_bias``, None without evidence at one known place) and
         ``bias_withheld``, the reason where it is None; ``seed``.
     """
     aligned = align(reports, measures, common=common)
@@ -55,6 +56,7 @@ def compare(
         withheld = "the results differ in where the evidence stands" if not same_places(aligned) else ""
         found = None if withheld else compare_bias(aligned, seed=seed, flips=flips, progress=progress)
     return {
+        "selection": aligned.reports[0].header.get("dataset", {}).get("selection"),
         "datasets": aligned.reports[0].queries["dataset"].unique().to_pylist(),
         "rankers": list(aligned.names),
         "queries": len(aligned.values),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posbench import recipe as recipes
 from posbench.errors import DataError, RecipeError, unknown_name
-from posbench.loaders import beir, composed, jsonl, posir, squad, trec_folder
+from posbench.loaders import beir, composed, jsonl, posir, selection, squad, trec_folder
 from posbench.loaders.context import LoadOptions, of_path, of_recipe
 from posbench.recipe import DatasetRecipe
 from posbench.types import Collection, Progress
@@ -19,6 +19,7 @@ _FROM_RECIPE = {
 }
 
 _FROM_PATH = (
+    (selection.recognised, selection.from_path),
     (composed.recognised, composed.from_path),  # its parts look like PosIR's
     # PosIR has files named queries and corpus, BEIR's parquet has folders of these names: posir looks for files.
     (posir.recognised, posir.from_path),

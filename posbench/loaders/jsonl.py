@@ -1,10 +1,11 @@
 """A user's own collection: documents.jsonl, queries.jsonl and judgements, with spans where they are known.
 
 documents.jsonl: {"id", "text", "title"?, "domain"?, "language"?, "group"?}; queries.jsonl: {"id", "text",
-"positives"?: [document ids], "domain"?, "language"?, "group"?, "evidence"?: {"doc", "start", "end"}}. Evidence may also
-stand in evidence.jsonl: {"query", "doc", "start", "end"}. Offsets count from the start of "text", also where there is
-a title. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by tab) where there is one,
-else the positives, else the documents of the evidence. Each file may be gzipped, with ".gz" appended.
+"positives"?: [document ids], "domain"?, "language"?, "group"?, "type"?, "evidence"?: {"doc", "start", "end"}}.
+Evidence may also stand in evidence.jsonl: {"query", "doc", "start", "end"}. Offsets count from the start of "text",
+also where there is a title. Judgements: qrels.txt (four TREC columns) or qrels.tsv (query, document and grade by tab)
+where there is one, else the positives, else the documents of the evidence. Each file may be gzipped, with ".gz"
+appended.
 """
 
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class _Query(msgspec.Struct):
     domain: str = ""
     language: str = ""
     group: str = ""
+    type: str = ""
 
 
 def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context) -> list[Collection]:
@@ -91,8 +93,9 @@ def _file(path: Path, name: str) -> Path:
 
 
 def _labels(rows: Sequence[_Document | _Query]) -> dict[str, Strings]:
-    """The columns domain, language and group, where any row has one."""
-    columns = {name: [getattr(row, name) for row in rows] for name in ("domain", "language", "group")}
+    """The columns domain, language, group and, of queries, type, where any row has one."""
+    named = ("domain", "language", "group", "type")
+    columns = {name: [getattr(row, name, "") for row in rows] for name in named}
     return {name: strings(values) for name, values in columns.items() if any(values)}
 
 

@@ -74,13 +74,14 @@ def score_inputs(qrels_path: Path, run_path: Path) -> tuple[Strings, Run, Qrels,
     known = np.flatnonzero(query >= 0)
     pair = query[known].astype(np.int64) * len(doc_ids) + doc[known]
     _refuse_repeats(run_path, pair, run.queries, run.docs, known)
-    ranked = _ranked(query[known], doc[known], run.scores[known], len(query_ids), byte_order(doc_ids))
+    run_over = ranked(query[known], doc[known], run.scores[known], len(query_ids), byte_order(doc_ids))
     extra = pc.count_distinct(run.queries.filter(pa.array(query < 0))).as_py()
-    missing = int((ranked.docs[:, 0] < 0).sum()) if ranked.depth else len(query_ids)
-    return query_ids, ranked, qrels, {"missing_queries": missing, "extra_queries": extra}
+    missing = int((run_over.docs[:, 0] < 0).sum()) if run_over.depth else len(query_ids)
+    return query_ids, run_over, qrels, {"missing_queries": missing, "extra_queries": extra}
 
 
-def _ranked(query: Int32, doc: Int32, scores: Float64, n: int, order: Int32) -> Run:
+def ranked(query: Int32, doc: Int32, scores: Float64, n: int, order: Int32) -> Run:
+    """Lines of a run as a Run of n queries: aligned indices of query and document and their scores, in any order."""
     by_query = np.argsort(query, kind="stable")
     query, doc, scores = query[by_query], doc[by_query], scores[by_query]
     counts = np.bincount(query, minlength=n)

@@ -1,4 +1,4 @@
-"""Charts of position bias and of HNSW indexes: figures to Vega-Lite specifications, and renderers.
+"""Charts of position bias, of HNSW indexes and of mini-benchmarks: figures to Vega-Lite specifications, and renderers.
 
 The functions are pure and their figures JSON-serialisable. A chart is a plain dict, drawn alike as
 SVG, PNG or an interactive page (``render``) or by a page of one's own.
@@ -7,6 +7,7 @@ SVG, PNG or an interactive page (``render``) or by a page of one's own.
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
+from posbench.plots.mini import size_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
 from posbench.plots.ranks import rank_shifts
@@ -33,6 +34,7 @@ __all__ = [
     "saliency_curves",
     "save",
     "script",
+    "size_curves",
     "slopes",
     "svg",
 ]

@@ -11,9 +11,12 @@ from posbench.bias import shuffle
 from posbench.bias.grid import Grid
 from posbench.bias.shuffled import Shuffled
 from posbench.errors import UsageError
+from posbench.manifest import selection_text
+from posbench.plots import selection
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
 from posbench.plots.hnsw import lid_recall, recall_curves
+from posbench.plots.mini import size_curves
 from posbench.plots.null import null_distribution
 from posbench.plots.pairs import forest, slopes
 from posbench.plots.ranks import rank_shifts
@@ -23,6 +26,8 @@ from posbench.store import Result
 from posbench.studies import curves
 from posbench.studies.hnsw.lid import by_lid
 from posbench.studies.hnsw.summary import summary
+from posbench.studies.mini import summary as mini
+from posbench.studies.selection.summary import told
 from posbench.types import Float64, Progress, Report, no_progress
 
 _SAMPLE = 40  # queries drawn one by one
@@ -56,7 +61,17 @@ def draw(
     measure = measure or ("nDCG@10" if "nDCG@10" in first else first[0])
     found = dict(zip(names(results), reports, strict=True))
     datasets = dict.fromkeys(str(result.manifest["dataset"]["name"]) for result in results)
-    return KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+    drawn = KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
+    return _marked(drawn, results)
+
+
+def _marked(drawn: Chart, results: Sequence[Result]) -> Chart:
+    """A chart that says beneath its title which datasets are selections."""
+    about = {str(one["name"]): selection_text(one) for one in (result.manifest["dataset"] for result in results)}
+    selected = {name: text for name, text in about.items() if text}
+    lines = [f"{name}: {text}" if len(about) > 1 else text for name, text in selected.items()]
+    title = drawn["title"]
+    return drawn | {"title": title | {"subtitle": [*title["subtitle"], *lines]}} if lines else drawn
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,9 @@ def names(results: Sequence[Result]) -> list[str]:
     rankers = [str(result.manifest["ranker"]["name"]) for result in results]
     datasets = [str(result.manifest["dataset"]["name"]) for result in results]
     both = [f"{ranker} on {dataset}" for ranker, dataset in zip(rankers, datasets, strict=True)]
-    for short in (rankers, datasets, both):
+    selected = any("selection" in result.manifest["dataset"] for result in results)
+    mixed = selected and len(set(datasets)) > 1  # which of them is on the selection must be seen
+    for short in (both,) if mixed else (rankers, datasets, both):
         if len(set(short)) == len(results):
             return short
     full = [f"{name} {result.folder.name[:6]}" for name, result in zip(both, results, strict=True)]
@@ -253,19 +270,77 @@ def _ranks(job: _Job) -> Chart:
     return rank_shifts(found["shifts"], _depth(report), job.about)
 
 
-STUDIES = {"saliency": "saliency", "lid": "hnsw", "ranks": "hnsw", "recall": "hnsw"}
+def _mini(job: _Job) -> Chart:
+    """The one study of mini-benchmarks."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a study of mini-benchmarks is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    found = mini.summary(report)
+    job.advance(1)
+    lines = [f"{job.about}, {found['queries']:,} queries; {len(found['rankers'])} rankers by {found['measure']}"]
+    return size_curves(found["selectors"], found["wanted"], lines)
+
+
+def _selection(job: _Job) -> tuple[Report, dict[str, Any]]:
+    """The one selection and what it says."""
+    if len(job.reports) != 1:
+        raise UsageError(f"a selection is drawn alone; found {len(job.reports)} results, expected 1")
+    (report,) = job.reports.values()
+    job.advance(1)
+    return report, told(report)
+
+
+def _selected(found: Mapping[str, Any]) -> str:
+    """What was selected from what, in a line."""
+    size, documents = found["selection"]["size"], found["raw"]["documents"]
+    towards = ", ".join(target["name"] for target in found["targets"])
+    return f"{size:,} of {documents:,} documents of {found['raw']['name']}, towards {towards}"
+
+
+def _divergence(job: _Job) -> Chart:
+    _, found = _selection(job)
+    if len({row["size"] for row in found["comparison"]}) < 2:
+        raise UsageError(f"{job.about}: selectors were not compared; `posbench select --compare` does so")
+    return selection.divergence(found, _selected(found))
+
+
+def _weights(job: _Job) -> Chart:
+    report, found = _selection(job)
+    names = [target["name"] for target in found["targets"]]
+    return selection.log_weights(report.header["log_weights"], found["effective_sample_size"], names, _selected(found))
+
+
+def _words(job: _Job) -> Chart:
+    _, found = _selection(job)
+    return selection.words(found["ngrams"], _selected(found))
+
+
+STUDIES = {
+    "saliency": "saliency",
+    "divergence": "select",
+    "lid": "hnsw",
+    "mini": "mini",
+    "ranks": "hnsw",
+    "recall": "hnsw",
+    "weights": "select",
+    "words": "select",
+}
 """Which command's results a kind draws, where these are not of ``posbench eval``."""
 
 KINDS: Mapping[str, Callable[[_Job], Chart]] = {
     "composed": _composed,
     "curves": _curves,
+    "divergence": _divergence,
     "forest": _forest,
     "heatmap": _heatmap,
     "lid": _lid,
+    "mini": _mini,
     "null": _null,
     "offsets": _offsets,
     "ranks": _ranks,
     "recall": _recall,
     "saliency": _saliency,
     "slope": _slope,
+    "weights": _weights,
+    "words": _words,
 }

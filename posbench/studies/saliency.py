@@ -91,6 +91,7 @@ def run(
         result = _compute(job, results)
     report = result.report()
     about = {"dataset": job.dataset, "ranker": name, "weights": result.manifest["weights"]}
+    about["dataset_selection"] = result.manifest["dataset"].get("selection")
     figures = curves.summary(report, seed=settings.seed)
     return Outcome(result, report, {**about, **figures, "seed": settings.seed, "result": str(result.folder)}, fresh)
 

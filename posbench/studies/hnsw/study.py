@@ -122,6 +122,7 @@ def told(result: Result, report: Report, seed: int, target: float = TARGET) -> M
     for one in found["sets"]:
         one["advice"] = advice(one, target, k)
     about = {"grid": header["dataset"]["name"], "description": header["grid"]["description"], "k": k, "target": target}
+    about["selection"] = header["dataset"].get("selection")
     rest = {name: header[name] for name in ("not_repeatable", "library_versions", "seconds", "weights")}
     return {**about, **found, **rest, "seed": seed, "result": str(result.folder)}
 
