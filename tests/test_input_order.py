@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from posbench import cli, rankers
+from posbench import cli
 from posbench.errors import UsageError
-from posbench.listwise import ListwiseRecipe
 from posbench.rankers.listwise import known
-from posbench.rankers.listwise.ranker import ListwiseRanker
-from posbench.rankers.llm.instant import InstantBackend
-from posbench.reranking import Backend
 from posbench.stats import Bootstrap
 from posbench.studies.input_order import orders, ranks, rows, summary
 from posbench.studies.input_order.orders import Plan, arrangements
@@ -103,43 +99,17 @@ N, QUERIES = 40, 12
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A BEIR folder of queries with forty documents each, and a run that ranks them; one in ten is relevant."""
-    rng, data = np.random.default_rng(5), tmp_path / "data"
-    (data / "qrels").mkdir(parents=True)
-    corpus, queries, qrels, run = [], [], ["query-id\tcorpus-id\tscore"], []
-    for query in range(QUERIES):
-        queries.append({"_id": f"q{query}", "text": f"topic{query}"})
-        for place, value in enumerate(rng.permutation(N)):
-            doc = f"d{query:02}{place:02}"
-            corpus.append({"_id": doc, "text": f"topic{query} is worth {value / N}"})
-            run.append(f"q{query} Q0 {doc} {place + 1} {N - place} first")
-            if value >= N - 4:
-                qrels.append(f"q{query}\t{doc}\t1")
-    (data / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
-    (data / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    (data / "qrels" / "test.tsv").write_text("\n".join(qrels))
-    (tmp_path / "first.run").write_text("\n".join(run))
-    (tmp_path / "listwise.toml").write_text(
-        'kind = "listwise"\ndescription = "d"\nlicence = "l"\n[backend]\nengine = "instant"\nreply = "[1] > [2]"\n'
-    )
-    return tmp_path
+def folder(lists):
+    """A collection of twelve queries with forty documents each."""
+    return lists(QUERIES, N)
 
 
 @pytest.fixture
-def measured(folder, monkeypatch, capsys):
+def measured(folder, answering, capsys):
     """The summary of a study whose reranker gives a known answer."""
 
     def measure(reply, *arguments, name="known"):
-        def build(recipe, **how):
-            if not isinstance(recipe, ListwiseRecipe) or reply is None:
-                return own(recipe, **how)
-            answering = InstantBackend(Backend(engine="instant"), how["cache"], reply, name=name)
-            return ListwiseRanker(recipe, cache=how["cache"], backend=answering)
-
-        own = rankers.build
-        with monkeypatch.context() as patch:
-            patch.setattr(rankers, "build", build)
+        with answering(reply, name):
             typed = ["input-order", "--dataset", str(folder / "data"), "--model", str(folder / "first.run")]
             typed += ["--rerank", str(folder / "listwise.toml"), "--depth", str(N), "--out", str(folder / "out")]
             typed += ["--cache", str(folder / "cache"), "--json", *arguments]

@@ -15,6 +15,8 @@ COMMANDS = {
     "score": "score a TREC run file against TREC qrels",
     "hnsw": "what an index, its parameters and the order of insertion cost",
     "input-order": "what the order of its input does to a reranker that reads lists",
+    "rerank-strategies": "listwise reranking in one prompt, windows or partitions, at one budget of tokens",
+    "labels": "make complete rankings as training labels",
     "select": "select documents that look like your own, and say how near they are",
     "saliency": "show which parts of a document move its score",
     "lid": "show the intrinsic dimension of a model's vectors, or of vectors in a file",

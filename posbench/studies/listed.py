@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from posbench import loaders, manifest, rankers, reranked, stats
 from posbench.errors import UsageError
 from posbench.experiment import Settings, common_name
 from posbench.listwise import ListwiseRecipe
+from posbench.rankers.listwise.ranker import Listed
 from posbench.recipe import PipelineRecipe
 from posbench.reranking import Rerank
 from posbench.types import Collection, Int32, Int64, Progress, Qrels, Ranker, Run, no_progress
@@ -40,6 +42,18 @@ class Part:
     def run(self, docs: Int32) -> Run:
         """Documents in order as a run: int32[Q, K], -1 for padding, last."""
         return Run(docs, np.where(docs >= 0, np.arange(docs.shape[1], 0, -1), 0).astype(np.float32))
+
+    def listed(self, row: int, depth: int) -> Listed:
+        """The list of a query's first ``depth`` candidates."""
+        docs = self.docs[row, :depth]
+        texts = self.collection.docs.take(pa.array(docs[docs >= 0])).to_pylist()
+        return Listed(self.collection.queries[int(self.rows[row])].as_py(), tuple(texts))
+
+    def ids(self, row: int) -> tuple[str, list[str]]:
+        """The id of a query, and those of its candidates."""
+        docs = self.docs[row][self.docs[row] >= 0]
+        names: list[str] = self.collection.doc_ids.take(pa.array(docs)).to_pylist()
+        return self.collection.query_ids[int(self.rows[row])].as_py(), names
 
     def grades(self, row: int) -> Int64:
         """The grade of each candidate of a query, 0 where it is not judged: int64[K]."""

@@ -35,6 +35,18 @@ class Window:
     sample: int = 0
 
 
+def plain(text: str, words: int = 0) -> str:
+    """A text on one line, with nothing in it that looks like an identifier, cut behind ``words`` if that is not 0."""
+    parts = text.split()
+    return _IDENTIFIER.sub(r"(\1)", " ".join(parts[:words] if words else parts))
+
+
+def lines(passages: Sequence[str], names: Sequence[int] = ()) -> str:
+    """Passages as a prompt shows them, a line each, under their identifiers or their places from 1."""
+    named = zip(names or range(1, len(passages) + 1), passages, strict=True)
+    return "\n".join(f"[{name}] {text}".rstrip() for name, text in named)
+
+
 class ListFitter:
     """Fills the prompt of one recipe for one backend; ``counts`` says what was cut."""
 
@@ -65,9 +77,8 @@ class ListFitter:
         return self._shrunk(window, query, passages, context - room)
 
     def _request(self, window: Window, query: str, passages: Sequence[str]) -> Request:
-        names = window.names or range(1, len(passages) + 1)
-        lines = [f"[{name}] {text}".rstrip() for name, text in zip(names, passages, strict=True)]
-        fields = {"query": query, "passages": "\n".join(lines), "count": str(len(lines)), "example": "[2] > [1]"}
+        shown = lines(passages, window.names)
+        fields = {"query": query, "passages": shown, "count": str(len(passages)), "example": "[2] > [1]"}
         request = self._template.fill(fields)
         if window.sample:
             request = Request(request.messages, request.text, request.opening, "", None, window.sample)
@@ -94,20 +105,18 @@ class ListFitter:
         return request
 
     def _plain_now(self, text: str, most_tokens: int, most_words: int) -> str:
-        """A text on one line, without what looks like an identifier, and cut as the recipe says."""
-        words = text.split()
-        if most_words and len(words) > most_words:
-            self.counts["passages_cut_to_words"] += 1
-            words = words[:most_words]
-        plain = _IDENTIFIER.sub(r"(\1)", " ".join(words))
+        """A text as the prompt shows it, cut as the recipe says."""
+        if most_words:
+            self.counts["passages_cut_to_words"] += len(text.split()) > most_words
+        line = plain(text, most_words)
         if not most_tokens:
-            return plain
+            return line
         tokens = self._backend.tokens
         if tokens is None:
-            cut = plain[: most_tokens * _CHARACTERS]
+            cut = line[: most_tokens * _CHARACTERS]
         else:
-            cut = plain if tokens.most(plain) <= most_tokens else tokens.cut(plain, most_tokens)
-        self.counts["texts_cut_to_tokens"] += len(cut) < len(plain)
+            cut = line if tokens.most(line) <= most_tokens else tokens.cut(line, most_tokens)
+        self.counts["texts_cut_to_tokens"] += len(cut) < len(line)
         return cut
 
     def _length_now(self, text: str) -> int:

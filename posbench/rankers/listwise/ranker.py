@@ -18,6 +18,7 @@ from posbench.rankers.listwise.fit import Window
 from posbench.rankers.listwise.strategies import Order, Strategy
 from posbench.rankers.llm.calls import Backend
 from posbench.rankers.llm.client import Client
+from posbench.store import default_cache
 from posbench.types import Collection, Int32, Progress, Run, no_progress
 
 _LISTS = 256  # reranked side by side
@@ -70,7 +71,7 @@ class ListwiseRanker:
 
     Args:
         recipe: of the reranker.
-        cache: folder of caches.
+        cache: folder of caches; None asks every time.
         device: of torch.
         progress: shows lists reranked.
         name: of the ranker, for messages.
@@ -81,14 +82,14 @@ class ListwiseRanker:
         self,
         recipe: ListwiseRecipe,
         *,
-        cache: Path,
+        cache: Path | None,
         device: str = "cpu",
         progress: Progress = no_progress,
         name: str = "reranker",
         backend: Backend | None = None,
     ) -> None:
         self.recipe, self.name, self._progress = recipe, name, progress
-        answering = backend or _backend(recipe, cache, device)
+        answering = backend or _backend(recipe, cache or default_cache(), device)
         self.weights = getattr(answering, "weights", None)
         self.asker = Asker(recipe, Client(answering, cache, (recipe.backend.price_in, recipe.backend.price_out)))
         self._lists: Counter[str] = Counter()

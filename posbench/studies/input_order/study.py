@@ -119,11 +119,10 @@ def _observe(ranker: Any, part: listed.Part, asked: Sequence[tuple[int, Sequence
     """The rankings of the lists of some queries, all asked for together."""
     lists = []
     for row, orders in asked:
-        texts = part.collection.docs.take(pa.array(part.docs[row][part.docs[row] >= 0])).to_pylist()
-        query = part.collection.queries[int(part.rows[row])].as_py()
+        given = part.listed(row, part.docs.shape[1])
         for one in orders:
-            shown = tuple(texts[item] for item in one.items.tolist())
-            lists.append(Listed(query, shown, one.shuffle, one.sample))
+            shown = tuple(given.passages[item] for item in one.items.tolist())
+            lists.append(Listed(given.query, shown, one.shuffle, one.sample))
     found: Iterator[Reranked] = iter(ranker.rerank(lists))
     return [[_seen(order, next(found)) for order in orders] for _, orders in asked]
 
