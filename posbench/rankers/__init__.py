@@ -8,6 +8,7 @@ import msgspec
 
 from posbench import recipe as recipes
 from posbench.errors import RecipeError, UsageError, unknown_name
+from posbench.listwise import ListwiseRecipe
 from posbench.recipe import Bm25Recipe, DenseRecipe, Encode, HnswRecipe, PythonRecipe, RankerRecipe, Source
 from posbench.reranking import PointwiseRecipe, Rerank
 from posbench.types import Progress, Ranker, no_progress
@@ -131,6 +132,10 @@ def build(
         from posbench.rankers.pointwise import PointwiseRanker
 
         return PointwiseRanker(recipe, cache=cache, device=devices[0], progress=progress, name=name)
+    if isinstance(recipe, ListwiseRecipe):
+        from posbench.rankers.listwise.ranker import ListwiseRanker
+
+        return ListwiseRanker(recipe, cache=cache, device=devices[0], progress=progress, name=name)
     if isinstance(recipe, PythonRecipe):
         return _user_class(recipe.target, recipe.args)
     raise UsageError(f"{name}: a {recipe.__struct_config__.tag} is put together by posbench.experiment")

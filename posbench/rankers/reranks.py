@@ -6,9 +6,12 @@ from typing import Any
 import msgspec
 
 from posbench.errors import UsageError
+from posbench.listwise import ListwiseRecipe
 from posbench.rankers import resolve
 from posbench.recipe import PipelineRecipe, PythonRecipe, RankerRecipe
 from posbench.reranking import Backend, PointwiseRecipe, Rerank
+
+PromptedRecipe = PointwiseRecipe | ListwiseRecipe
 
 
 def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str, RankerRecipe]:
@@ -25,13 +28,14 @@ def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str,
     """
     if wish is None:
         return name, recipe
-    if isinstance(recipe, PipelineRecipe | PointwiseRecipe):
+    if isinstance(recipe, PipelineRecipe | PointwiseRecipe | ListwiseRecipe):
         raise UsageError(f"{name} is a {recipe.__struct_config__.tag}; --rerank needs a first stage, for example bm25")
     own_name, own = resolve(wish.name)
-    if not isinstance(own, PointwiseRecipe | PythonRecipe):
-        raise UsageError(f"{wish.name} is no reranker; found kind {own.__struct_config__.tag!r}, expected pointwise")
+    if not isinstance(own, PointwiseRecipe | ListwiseRecipe | PythonRecipe):
+        found = own.__struct_config__.tag
+        raise UsageError(f"{wish.name} is no reranker; found kind {found!r}, expected pointwise or listwise")
     try:
-        changed = changed_as(own, wish) if isinstance(own, PointwiseRecipe) else own
+        changed = own if isinstance(own, PythonRecipe) else changed_as(own, wish)
         made = PipelineRecipe(
             description=f"{name}, its top {wish.depth} reranked by {own_name}",
             first=recipe,
@@ -47,7 +51,7 @@ def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str,
     return f"{name}>{label}@{wish.depth}{_fusion(wish)}", made
 
 
-def changed_as(recipe: PointwiseRecipe, wish: Rerank) -> PointwiseRecipe:
+def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
     """A reranker's recipe with the caller's prompt, score and server.
 
     Raises:
@@ -57,6 +61,8 @@ def changed_as(recipe: PointwiseRecipe, wish: Rerank) -> PointwiseRecipe:
     if wish.prompt:
         changes |= {"prompt": wish.prompt, "protocol": f"prompt {Path(wish.prompt).name}"}
     if wish.score:
+        if not isinstance(recipe, PointwiseRecipe):
+            raise ValueError(f"score {wish.score!r}; a listwise reranker gives ranks")
         changes["score"] = wish.score
     if wish.server:
         own = recipe.backend
@@ -78,11 +84,11 @@ def changed_as(recipe: PointwiseRecipe, wish: Rerank) -> PointwiseRecipe:
 
 def _label(name: str, own: RankerRecipe, changed: RankerRecipe) -> str:
     """The reranker in a pipeline's name: what is not as usual."""
-    if not isinstance(own, PointwiseRecipe) or not isinstance(changed, PointwiseRecipe):
-        return name
     parts = [name]
-    parts += [Path(changed.prompt).stem] if changed.prompt != own.prompt else []
-    parts += [changed.scored] if changed.scored != own.scored else []
+    if isinstance(own, PromptedRecipe) and isinstance(changed, PromptedRecipe):
+        parts += [Path(changed.prompt).stem] if changed.prompt != own.prompt else []
+    if isinstance(own, PointwiseRecipe) and isinstance(changed, PointwiseRecipe):
+        parts += [changed.scored] if changed.scored != own.scored else []
     return "+".join(parts)
 
 

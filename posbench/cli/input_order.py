@@ -1,0 +1,71 @@
+"""What the order of its input does to a reranker that reads lists: the same candidates in several orders."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from posbench.cli import common
+
+if TYPE_CHECKING:
+    from posbench.reranking import Rerank
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``posbench input-order``."""
+    add_stages(parser)
+    how = parser.add_argument_group("orders, each one more list a query")
+    how.add_argument("--shuffles", type=int, default=5, metavar="N", help="seeded random orders (5)")
+    how.add_argument("--rotations", type=int, default=4, metavar="N", help="of the original, by equal steps (4)")
+    how.add_argument("--repeats", type=int, default=2, metavar="N", help="of the original: the noise floor (2)")
+    how.add_argument("--names", type=int, default=2, metavar="N", help="lists with shuffled identifiers (2)")
+    how.add_argument("--no-places", action="store_true", help="do not move a relevant document to five places")
+    common.add_common(parser)
+
+
+def add_stages(parser: argparse.ArgumentParser) -> None:
+    """First stage, listwise reranker and dataset: read back by ``wish``."""
+    common.add_model(parser)
+    common.add_dataset(parser)
+    group = parser.add_argument_group("reranking")
+    group.add_argument("--rerank", required=True, metavar="NAME", help="a listwise reranker's recipe")
+    group.add_argument("--depth", type=int, default=100, metavar="K", help="candidates of a query (100)")
+    group.add_argument("--queries", type=int, default=0, metavar="N", help="so many drawn at random (default: all)")
+    group.add_argument("--prompt", default="", metavar="FILE", help="a prompt instead of the recipe's")
+    group.add_argument("--server", default="", metavar="URL", help="ask this OpenAI-compatible server, up to /v1")
+    group.add_argument("--server-model", default="", metavar="NAME", help="the server's name for the model")
+    group.add_argument("--key-env", default="", metavar="VAR", help="the environment variable with the server's key")
+
+
+def wish(args: argparse.Namespace) -> "Rerank":
+    """What is reranked."""
+    from posbench.errors import UsageError
+    from posbench.reranking import Rerank
+
+    if args.depth < 1 or args.queries < 0:
+        raise UsageError(f"--depth {args.depth} --queries {args.queries}; expected 1 or more, and 0 or more")
+    server = {"server": args.server, "server_model": args.server_model, "key_env": args.key_env}
+    return Rerank(args.rerank, args.depth, prompt=args.prompt, **server)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reranks, measures and prints."""
+    from posbench.studies.input_order import study
+    from posbench.studies.input_order.orders import Plan
+
+    plan = Plan(args.shuffles, args.rotations, args.repeats, not args.no_places, args.names)
+    with common.progress(args) as progress:
+        outcome = study.run(
+            args.dataset,
+            args.model,
+            wish(args),
+            common.settings(args),
+            plan=plan,
+            queries=args.queries,
+            progress=progress,
+        )
+    if args.json:
+        common.print_json(dict(outcome.summary))
+        return 0
+    from posbench.cli.input_order_tables import print_study
+
+    print_study(outcome.summary, outcome.fresh)
+    return 0

@@ -1,0 +1,1 @@
+"""What the order of its input does to a reranker that reads lists."""
