@@ -15,6 +15,7 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
+    {"listwise"},
     {
         "measures",
         "pmrr",
