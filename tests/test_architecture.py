@@ -15,12 +15,8 @@ LAYERS = [
     {"errors"},
     {"types", "sources"},
     {"reranking"},
-<<<<<<< HEAD
     {"listwise"},
-    {"measures", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
-=======
     {"measures", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
->>>>>>> main
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
     {"controls", "gains", "indexed", "manifest", "stored"},
