@@ -226,7 +226,7 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     first = _first(job, collection)
     if first is not None and isinstance(job.ranker, Pipeline):
-        scored = reranked.rewarded(job.ranker)
+        scored = reranked.scored_alone(job.ranker)
         report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
     if not controlled or not controls.possible(collection):
         return report

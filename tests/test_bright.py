@@ -208,6 +208,35 @@ def test_eval_ranks_as_many_as_wanted_without_excluded_documents(tmp_path, capsy
     assert set(by_query["0"]) == {"b/1.txt", "b/2.txt"}
 
 
+def test_what_expanded_queries_find_is_reranked_for_the_original_ones(tmp_path, capsys, monkeypatch):
+    (tmp_path / "asked.py").write_text(
+        "from posbench.types import Run\n"
+        "import numpy as np\n"
+        "class Asked:\n"
+        "    def describe(self):\n"
+        "        return {'kind': 'asked'}\n"
+        "    def rank(self, collection, candidates=None):\n"
+        "        assert 'because' not in ''.join(collection.queries.to_pylist())\n"
+        "        return Run.ranked(candidates.docs, candidates.docs, collection.doc_order)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write(tmp_path / "files")
+    places = ["--out", tmp_path / "o", "--cache", tmp_path / "c"]
+    own = recipe(tmp_path)
+
+    def call(*arguments):
+        assert main([str(one) for one in arguments]) == 0
+        return capsys.readouterr().out
+
+    found = json.loads(call("eval", "--model", "bm25", "--dataset", f"{own}/biology/gpt4_reason", *places, "--json"))
+    call("export", "--out", tmp_path / "o", "--format", "trec", "--to", tmp_path / "runs")
+    run = next((tmp_path / "runs").iterdir())
+    how = ["--model", run, "--rerank", "asked:Asked", "--dataset", f"{own}/biology", *places, "--json"]
+    said = json.loads(call("eval", *how))["rerank"]
+    assert said["measures"]["first"] == found["measures"]
+    assert {row["queries"] for row in said["gains"]} == {"original"}
+
+
 def test_a_selection_keeps_its_exclusions(tmp_path):
     (full,) = load(str(write(tmp_path / "bright")))
     part = subset(full, [0, 1], [1])
