@@ -105,6 +105,30 @@ def test_long_documents_and_expanded_queries(tmp_path):
         load(f"{own}/chemistry")
 
 
+def test_all_tasks_and_the_mean_of_their_means(tmp_path, capsys):
+    folder = tmp_path / "files"
+    write(folder)
+    write(folder, [{**EXAMPLES[0], "id": "7", "gold": ["b/2.txt"], "excluded": ["N/A"]}], task="pony")
+    (folder / "long_documents" / "pony-00000-of-00001.parquet").unlink()
+    own = recipe(tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text(file.read_text().replace("[subsets]", '[subsets]\npony = "pony"'))
+    assert [part.name for part in load(f"{own}/all/gpt4_reason")] == [
+        "mine/pony/gpt4_reason",
+        "mine/biology/gpt4_reason",
+    ]
+    assert [part.name for part in load(f"{own}/all/long")] == ["mine/biology/long"]
+    how = ["eval", "--model", "bm25", "--dataset", f"{own}/all", "--measures", "RR@10"]
+    how += ["--out", str(tmp_path / "o"), "--cache", str(tmp_path / "c")]
+    assert main([*how, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    # biology: two queries at 1; pony: one, whose relevant document comes second.
+    assert summary["measures"]["RR@10"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert summary["macro"]["RR@10"] == pytest.approx((1 + 0.5) / 2)
+    assert main(how) == 0
+    assert "mean of collections' means" in capsys.readouterr().out
+
+
 def test_a_folder_of_several_tasks(tmp_path):
     folder = write(write(tmp_path / "b"), task="theoremqa_questions")
     assert [part.name for part in load(str(folder))] == ["b/biology", "b/theoremqa_questions"]
