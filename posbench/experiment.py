@@ -226,7 +226,7 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     first = _first(job, collection)
     if first is not None and isinstance(job.ranker, Pipeline):
-        scored = reranked.rewarded(job.ranker)
+        scored = reranked.scored_alone(job.ranker)
         report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
     if not controlled or not controls.possible(collection):
         return report
@@ -349,6 +349,15 @@ def _analysis(job: _Job, found: Result, report: Report) -> dict[str, Any]:
     return known
 
 
+def _macro(report: Report) -> dict[str, float] | None:
+    """The mean over collections of their means, as BRIGHT and BEIR publish; None where there is one collection."""
+    part = bias.codes(report.queries, "dataset")
+    counts = np.bincount(part)
+    if len(counts) < 2:
+        return None
+    return {name: float((np.bincount(part, report.values(name)) / counts).mean()) for name in report.measures}
+
+
 def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     """What the values of the queries say, and how sure: a function of report, collections and seed."""
     names = list(report.measures)
@@ -360,6 +369,7 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
+        "macro": _macro(report),
         "resampled": resampled,
         "bias": bias.position_report(report, main, seed=job.settings.seed),
         "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,

@@ -105,6 +105,30 @@ def test_long_documents_and_expanded_queries(tmp_path):
         load(f"{own}/chemistry")
 
 
+def test_all_tasks_and_the_mean_of_their_means(tmp_path, capsys):
+    folder = tmp_path / "files"
+    write(folder)
+    write(folder, [{**EXAMPLES[0], "id": "7", "gold": ["b/2.txt"], "excluded": ["N/A"]}], task="pony")
+    (folder / "long_documents" / "pony-00000-of-00001.parquet").unlink()
+    own = recipe(tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text(file.read_text().replace("[subsets]", '[subsets]\npony = "pony"'))
+    assert [part.name for part in load(f"{own}/all/gpt4_reason")] == [
+        "mine/pony/gpt4_reason",
+        "mine/biology/gpt4_reason",
+    ]
+    assert [part.name for part in load(f"{own}/all/long")] == ["mine/biology/long"]
+    how = ["eval", "--model", "bm25", "--dataset", f"{own}/all", "--measures", "RR@10"]
+    how += ["--out", str(tmp_path / "o"), "--cache", str(tmp_path / "c")]
+    assert main([*how, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    # biology: two queries at 1; pony: one, whose relevant document comes second.
+    assert summary["measures"]["RR@10"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert summary["macro"]["RR@10"] == pytest.approx((1 + 0.5) / 2)
+    assert main(how) == 0
+    assert "mean of collections' means" in capsys.readouterr().out
+
+
 def test_a_folder_of_several_tasks(tmp_path):
     folder = write(write(tmp_path / "b"), task="theoremqa_questions")
     assert [part.name for part in load(str(folder))] == ["b/biology", "b/theoremqa_questions"]
@@ -206,6 +230,35 @@ def test_eval_ranks_as_many_as_wanted_without_excluded_documents(tmp_path, capsy
     for row in found.result.run().to_pylist():
         by_query.setdefault(str(row["query_id"]), []).append(str(row["doc_id"]))
     assert set(by_query["0"]) == {"b/1.txt", "b/2.txt"}
+
+
+def test_what_expanded_queries_find_is_reranked_for_the_original_ones(tmp_path, capsys, monkeypatch):
+    (tmp_path / "asked.py").write_text(
+        "from posbench.types import Run\n"
+        "import numpy as np\n"
+        "class Asked:\n"
+        "    def describe(self):\n"
+        "        return {'kind': 'asked'}\n"
+        "    def rank(self, collection, candidates=None):\n"
+        "        assert 'because' not in ''.join(collection.queries.to_pylist())\n"
+        "        return Run.ranked(candidates.docs, candidates.docs, collection.doc_order)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write(tmp_path / "files")
+    places = ["--out", tmp_path / "o", "--cache", tmp_path / "c"]
+    own = recipe(tmp_path)
+
+    def call(*arguments):
+        assert main([str(one) for one in arguments]) == 0
+        return capsys.readouterr().out
+
+    found = json.loads(call("eval", "--model", "bm25", "--dataset", f"{own}/biology/gpt4_reason", *places, "--json"))
+    call("export", "--out", tmp_path / "o", "--format", "trec", "--to", tmp_path / "runs")
+    run = next((tmp_path / "runs").iterdir())
+    how = ["--model", run, "--rerank", "asked:Asked", "--dataset", f"{own}/biology", *places, "--json"]
+    said = json.loads(call("eval", *how))["rerank"]
+    assert said["measures"]["first"] == found["measures"]
+    assert {row["queries"] for row in said["gains"]} == {"original"}
 
 
 def test_a_selection_keeps_its_exclusions(tmp_path):

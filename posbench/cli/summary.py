@@ -40,9 +40,12 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
 
 
 def _measures(summary: Mapping[str, Any]) -> Table:
-    table = plain_table("measure", "mean", "95% interval")
+    macro = summary["macro"]
+    table = plain_table("measure", "mean", "95% interval", *(["mean of collections' means"] if macro else []))
     for name, mean in summary["measures"].items():
-        table.add_row(name, f"{mean:.4f}", interval(summary["intervals"][name]))
+        table.add_row(
+            name, f"{mean:.4f}", interval(summary["intervals"][name]), *([f"{macro[name]:.4f}"] if macro else [])
+        )
     return table
 
 

@@ -21,15 +21,15 @@ from posbench.loaders.tables import Rows, read_strings, read_table
 from posbench.recipe import DatasetRecipe
 from posbench.types import Collection, index_of, pairs, strings
 
-LONG, ORIGINAL = "long", "examples"
+LONG, ALL, ORIGINAL = "long", "all", "examples"
 _NONE = "N/A"
 
 
 def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context) -> list[Collection]:
-    """The collection of one task, with the documents and queries that are named behind it.
+    """The collections of one task or of all, with the documents and queries that are named behind it.
 
     "biology" has passages and the original queries, "biology/long" long documents, "biology/gpt4_reason" expanded
-    queries, and "biology/long/gpt4_reason" both.
+    queries, and "biology/long/gpt4_reason" both. "all" in a task's place stands for every task that has such documents.
 
     Raises:
         RecipeError: there is no such task, or more is named than documents and queries.
@@ -37,15 +37,23 @@ def from_recipe(recipe: DatasetRecipe, subset: str, base: Path, context: Context
         DataError: a file is wrong.
     """
     first, *more = subset.split("/")
-    task = subset_of(recipe, context.name, first)
+    task = ALL if first == ALL else subset_of(recipe, context.name, first)
     long, others = LONG in more, [part for part in more if part != LONG]
     if len(others) > 1 or more.count(LONG) > 1:
         raise RecipeError(f"{context.name}/{subset}; expected {context.name}/{task}[/{LONG}][/QUERIES]")
-    queries, place = (others or [ORIGINAL])[0], recipe.subsets[task]
-    folders = ("long_documents" if long else "documents", queries)
-    name = "/".join([context.name, task, *([LONG] if long else []), *others])
-    found = hub.find(name, recipe.source, base, [f"{folder}/{place}-*.parquet" for folder in folders])
-    return [_read(found.folder, place, long, queries, context.named(name, **found.provenance))]
+    queries, folder = (others or [ORIGINAL])[0], _folder(long)
+    tail = [*([LONG] if long else []), *others]
+    places = dict(recipe.subsets) if task == ALL else {task: recipe.subsets[task]}
+    patterns = [f"{kind}/{place}-*.parquet" for place in places.values() for kind in (folder, queries)]
+    found = hub.find("/".join([context.name, task, *tail]), recipe.source, base, patterns)
+    if task == ALL:
+        places = {name: place for name, place in places.items() if any(found.folder.glob(f"{folder}/{place}-*"))}
+    return [
+        _read(
+            found.folder, place, long, queries, context.named("/".join([context.name, name, *tail]), **found.provenance)
+        )
+        for name, place in places.items()
+    ]
 
 
 def from_path(path: Path, context: Context) -> list[Collection]:
@@ -69,7 +77,7 @@ def recognised(path: Path) -> bool:
 
 
 def _read(folder: Path, task: str, long: bool, queries: str, context: Context) -> Collection:
-    documents = _files(folder, "long_documents" if long else "documents", task)
+    documents = _files(folder, _folder(long), task)
     columns, rows = read_strings(documents, ["id"], ["content"])
     docs = Texts(columns["id"], columns["content"], rows, id_column="id", text_column="content")
     files = _files(folder, queries, task)
@@ -82,6 +90,10 @@ def _read(folder: Path, task: str, long: bool, queries: str, context: Context) -
     _refuse_both(gold, excluded, rows)
     collection = assemble(context, docs, asked, _judgements(columns["id"], gold, rows))
     return _without(collection, columns["id"].to_pylist(), excluded)
+
+
+def _folder(long: bool) -> str:
+    return "long_documents" if long else "documents"
 
 
 def _files(folder: Path, kind: str, task: str) -> list[Path]:
