@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from posbench.errors import UsageError
+from posbench.errors import BackendError, UsageError
 from posbench.rankers import llm
 from posbench.rankers.llm.calls import Constraint, Message, Request, Sampling
 from posbench.rankers.llm.client import Client
@@ -80,8 +80,19 @@ def served(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder), "--served-model-name", "m"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enable-prompt-tokens-details"]
+    # What `vllm serve` runs; the CPU build has no such command, since it looks for a package of the name vllm.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command += [
+        "--served-model-name",
+        "m",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+        "--enable-prompt-tokens-details",
+    ]
     command += ["--structured-outputs-config.backend", "guidance"]
     log = (folder.parent / "serve.log").open("w")
     process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stdout=log, stderr=log)
@@ -152,10 +163,10 @@ def test_an_opening_is_part_of_the_prompt(model, plain):
     assert [said(one) for one in found] == [said(one) for one in wanted]
 
 
-def test_wanted_tokens_are_named_at_the_first_place_with_their_own_probabilities(in_process, plain):
+def test_wanted_tokens_are_named_at_the_first_place_with_their_own_probabilities(model, plain):
     labels = ("yes", "no")
     sampling = Sampling(max_tokens=1, top=2, also=labels)
-    for answer, wanted in zip(ask(in_process, chats(), sampling), ask(plain, chats(), sampling), strict=True):
+    for answer, wanted in zip(ask(model, chats(), sampling), ask(plain, chats(), sampling), strict=True):
         assert not set(labels) & {name for name, _ in wanted.tokens[0].top[:2]}  # else nothing is shown
         for label in labels:
             assert dict(answer.tokens[0].top)[label] == pytest.approx(dict(wanted.tokens[0].top)[label], abs=1e-3)
@@ -245,17 +256,52 @@ def test_a_stop_text_ends_an_answer_and_is_not_in_it(model):
     assert (found.text, found.finish) == (whole.split(stop)[0], "stop")
 
 
-def test_what_does_not_fit_is_too_long_to_the_token(model):
+def test_what_does_not_fit_is_too_long_to_the_token(in_process):
     for room, sampling, target in ((16, Sampling(), ""), (2, Sampling(), "e")):
         fit, over = (Request(text="x" * (CONTEXT - room + more), target=target) for more in (0, 1))
-        assert [len(ids) for ids in model.tokens.ids([fit, over])] == [CONTEXT - room, CONTEXT - room + 1]
-        found = ask(model, [over, fit], sampling)
+        assert [len(ids) for ids in in_process.tokens.ids([fit, over])] == [CONTEXT - room, CONTEXT - room + 1]
+        found = ask(in_process, [over, fit], sampling)
         assert found[0].finish == "too_long"
         assert not found[1].missing
 
 
-def test_a_constraint_that_the_engine_cannot_read_is_refused_and_the_engine_goes_on(in_process):
+@pytest.mark.parametrize("target", ["", "e"])
+def test_what_leaves_no_room_is_too_long_for_a_server_too(served, target):
+    fit, over, far = (Request(text="x" * n, target=target) for n in (CONTEXT - 2, CONTEXT, 2 * CONTEXT))
+    found = ask(served, [fit, over, far], Sampling(max_tokens=2))
+    assert [one.missing for one in found] == [False, True, True]
+    assert {one.finish for one in found[1:]} == {"too_long"}
+
+
+def test_a_constraint_that_the_engine_cannot_read_is_refused_and_the_engine_goes_on(model):
     request = Request(text="x", constraint=Constraint("grammar", ("start : item::0x0",)))
-    with pytest.raises(UsageError, match="rule"):
-        ask(in_process, [request], Sampling())
-    assert ask(in_process, [Request(text="x")], Sampling(max_tokens=1))[0].answer_tokens == 1
+    with pytest.raises((BackendError, UsageError), match="rule"):
+        ask(model, [request], Sampling())
+    assert ask(model, [Request(text="x")], Sampling(max_tokens=1))[0].answer_tokens == 1
+
+
+def test_a_program_that_fails_ends_with_its_engine(folder):
+    """Python waits for the engine's processes when it ends."""
+    program = f"""
+from pathlib import Path
+from posbench.rankers import llm
+from posbench.rankers.llm.calls import Request, Sampling
+from posbench.reranking import Backend
+from posbench.sources import Source
+
+def main():
+    made = llm.backend(Backend(engine="vllm", source=(Source(path={str(folder)!r}),)), Path({str(folder.parent)!r}))
+    print(list(made.answers([Request(text="x")], Sampling(max_tokens=1))))
+    raise RuntimeError("a fault of the caller")
+
+if __name__ == "__main__":
+    main()
+"""
+    path = folder.parent / "program.py"
+    path.write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(path)], env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1
+    assert "Answer(" in done.stdout
+    assert "a fault of the caller" in done.stderr
