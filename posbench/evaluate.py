@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from posbench import measures as m
+from posbench import pmrr
 from posbench.errors import UsageError
 from posbench.types import Collection, Report, Run
 
@@ -19,7 +20,7 @@ def evaluate(
     ranker: str = "",
     header: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Scores every query that the qrels judge.
+    """Scores every query that the qrels judge, by what the run holds apart from excluded documents.
 
     A query without any judgement is left out; one that the run does not answer counts 0.
 
@@ -33,7 +34,10 @@ def evaluate(
     if len(run.docs) != len(collection.query_ids):
         raise UsageError(f"the run ranks {len(run.docs)} queries; {collection.name} has {len(collection.query_ids)}")
     judged = np.flatnonzero(np.diff(collection.qrels.indptr) > 0)
-    values = m.score(run, collection.qrels, measures)
+    run = allowed(collection, run)
+    values = m.score(run, collection.qrels, [name for name in measures if name != m.PAIRED])
+    if m.PAIRED in measures:
+        values[m.PAIRED] = pmrr.by_query(collection, run)
     columns: dict[str, Any] = {
         "dataset": constant(collection.name, len(judged)),
         "ranker": constant(ranker, len(judged)),
@@ -44,6 +48,24 @@ def evaluate(
     columns |= _evidence_columns(collection, judged)
     columns |= {name: values[name][judged] for name in measures}
     return Report(dict(header or {}), tuple(measures), pa.table(columns))
+
+
+def allowed(collection: Collection, run: Run) -> Run:
+    """The run without excluded documents, which are taken out before anything is counted: what follows moves up."""
+    pairs = collection.excluded
+    if pairs is None or not len(pairs):
+        return run
+    rows = np.arange(len(run.docs), dtype=np.int64)[:, None]
+    gone = np.isin((rows << 32) + run.docs, (pairs[:, 0].astype(np.int64) << 32) + pairs[:, 1]) | (run.docs < 0)
+    order = np.argsort(gone, axis=1, kind="stable")
+    docs, scores = np.where(gone, np.int32(-1), run.docs), np.where(gone, np.float32(0), run.scores)
+    return Run(np.take_along_axis(docs, order, 1), np.take_along_axis(scores, order, 1))
+
+
+def most_excluded(collection: Collection) -> int:
+    """The most documents that are excluded for one query: how much deeper than wanted a run has to be."""
+    pairs = collection.excluded
+    return 0 if pairs is None or not len(pairs) else int(np.bincount(pairs[:, 0]).max())
 
 
 def constant(text: str, n: int) -> pa.DictionaryArray:

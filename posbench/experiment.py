@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench import bias, controls, gains, indexed, loaders, manifest, measures, rankers, recipe, reranked, stats
+from posbench import bias, controls, gains, indexed, loaders, manifest, measures, pmrr, rankers, recipe, reranked, stats
 from posbench.errors import UsageError
-from posbench.evaluate import evaluate
+from posbench.evaluate import allowed, evaluate, most_excluded
 from posbench.rankers.pipeline import Pipeline
 from posbench.recipe import Bm25Recipe, HnswRecipe, PipelineRecipe, RankerRecipe, digest
 from posbench.reranking import Rerank
@@ -94,6 +94,9 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     ranker = make(chosen, depth=settings.depth)
     with clock.phase("load"):
         collections = loaders.load(dataset, settings.options, progress)
+    spare = max(map(most_excluded, collections))
+    if spare:  # so that as many as wanted are left
+        ranker = make(chosen, depth=max(settings.depth, getattr(chosen, "depth", 0)) + spare)
     if settings.controls:
         controls.check(collections)
     job = _Job(common_name(collections), name, collections, chosen, ranker, make, settings, devices, clock)
@@ -135,7 +138,8 @@ class _Job:
         if not isinstance(self.recipe, HnswRecipe):
             return None
         name, dense = rankers.dense_of(self.recipe, self.name)
-        return self.make(dense, depth=max(self.settings.depth, *indexed.CUTOFFS), name=name)
+        spare = max(map(most_excluded, self.collections))
+        return self.make(dense, depth=max(self.settings.depth, *indexed.CUTOFFS) + spare, name=name)
 
     @property
     def fingerprint(self) -> str:
@@ -193,7 +197,7 @@ def _ranked(job: _Job, collection: Collection, ranker: Ranker, depth: int = 0, c
     stored = None if job.settings.again else cache.load("runs", key)
     if stored is not None:
         return Run(np.asarray(stored["docs"]), np.asarray(stored["scores"]))
-    ranked = ranker.rank(collection, candidates).top(depth)
+    ranked = allowed(collection, ranker.rank(collection, candidates)).top(depth)
     if hasattr(ranker, "facts"):
         cache.note("facts", key, ranker.facts())
     cache.save("runs", key, {"docs": ranked.docs, "scores": ranked.scores})
@@ -222,7 +226,7 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
         report = indexed.by_exact(report, collection, ranked, exact, job.settings.depth, reach)
     first = _first(job, collection)
     if first is not None and isinstance(job.ranker, Pipeline):
-        scored = reranked.rewarded(job.ranker)
+        scored = reranked.scored_alone(job.ranker)
         report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
     if not controlled or not controls.possible(collection):
         return report
@@ -308,8 +312,11 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
     merged = np.unique(np.concatenate(clusters), return_inverse=True)[1].astype(np.int64)
     if "source_doc" in report.queries.column_names:  # composed: the same queries stand in every part
         merged, kinds = bias.codes(report.queries, "source_doc"), {"document"}
+    topics = pmrr.topics(report.queries)
+    if topics is not None:
+        merged, kinds = topics, {"topic"}
     column = "domain" if "domain" in report.queries.column_names else "dataset"
-    return merged, bias.codes(report.queries, column), "query" if "query" in kinds else "document"
+    return merged, bias.codes(report.queries, column), "query" if "query" in kinds else kinds.pop()
 
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
@@ -342,6 +349,15 @@ def _analysis(job: _Job, found: Result, report: Report) -> dict[str, Any]:
     return known
 
 
+def _macro(report: Report) -> dict[str, float] | None:
+    """The mean over collections of their means, as BRIGHT and BEIR publish; None where there is one collection."""
+    part = bias.codes(report.queries, "dataset")
+    counts = np.bincount(part)
+    if len(counts) < 2:
+        return None
+    return {name: float((np.bincount(part, report.values(name)) / counts).mean()) for name in report.measures}
+
+
 def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     """What the values of the queries say, and how sure: a function of report, collections and seed."""
     names = list(report.measures)
@@ -353,6 +369,7 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
+        "macro": _macro(report),
         "resampled": resampled,
         "bias": bias.position_report(report, main, seed=job.settings.seed),
         "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,

@@ -21,6 +21,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 DEFAULT = ("nDCG@10", "RR@10", "AP", "R@100")
+PAIRED = "p-MRR"
+"""FollowIR's measure of pairs of queries, see ``pmrr``: ``evaluate`` has it, where a collection has such pairs."""
 _NATIVE = re.compile(r"(nDCG|RR|AP|R|P|Success|Judged)(?:@([1-9]\d*))?")
 _CUTOFF_OPTIONAL = {"nDCG", "RR", "AP"}
 _BLOCK = 1 << 17  # retrieved documents looked up at a time, so that tables stay in the cache
@@ -53,6 +55,8 @@ def score(run: Run, qrels: Qrels, names: Sequence[str]) -> dict[str, Float64]:
     """
     if len(run.docs) != len(qrels.indptr) - 1:
         raise UsageError(f"the run ranks {len(run.docs)} queries, the qrels judge {len(qrels.indptr) - 1}")
+    if PAIRED in names:
+        raise UsageError(f"{PAIRED} compares two runs of a collection with paired queries; leave it out here")
     matches = {name: _NATIVE.fullmatch(name) for name in names}
     uncut = max(run.depth, int(qrels.relevant.max(initial=0)))
     native = {name: (m[1], int(m[2]) if m[2] else uncut) for name, m in matches.items() if m}
@@ -72,6 +76,8 @@ def _canonical(name: str) -> str:
     match = _NATIVE.fullmatch(name)
     if match and (match[2] or match[1] in _CUTOFF_OPTIONAL):
         return name
+    if name.lower() in ("p-mrr", "pmrr"):
+        return PAIRED
     import ir_measures
 
     try:

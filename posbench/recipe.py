@@ -33,14 +33,14 @@ Window = Literal["truncate", "average", "max"]
 class DatasetRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A family of collections of one file layout."""
 
-    kind: Literal["posir", "beir", "squad", "trec", "jsonl"]
+    kind: Literal["posir", "beir", "squad", "trec", "jsonl", "bright", "followir"]
     description: str
     licence: str
     citation: str = ""
     source: tuple[Source, ...] = ()
     languages: tuple[str, ...] = ()  # posir: language codes, as folders are named
     domains: tuple[str, ...] = ()  # posir: domain folders
-    subsets: dict[str, str] = {}  # beir, squad, trec, jsonl: subset name -> repository, file or folder under the source
+    subsets: dict[str, str] = {}  # all but posir: subset name -> repository, file or folder under the source
     aliases: dict[str, str] = {}  # short spellings of languages or domains
     default: str = ""  # the subset that the bare name stands for
     corpus: Literal["domain", "language"] = "domain"  # posir: what is searched, one domain or all of a language at once

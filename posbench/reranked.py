@@ -47,12 +47,12 @@ def _named(name: str, recipe: str | RankerRecipe) -> tuple[str, RankerRecipe]:
     return name or found[0], found[1]
 
 
-def by_first(report: Report, collection: Collection, ranked: Run, first: Run, rewarded: int = 0) -> Report:
+def by_first(report: Report, collection: Collection, ranked: Run, first: Run, scored: int = 0) -> Report:
     """A report with more columns a query: what the first stage earns, and what ties leave open.
 
     ``<measure>:first`` is the first stage's; ``<measure>:best_ties`` and ``:worst_ties`` are those of the reranked run
     with every tie ordered by relevance and against it; ``tied`` is the share of its documents that stand in a tie.
-    ``rewarded`` above 0 is how many documents a pointwise reranker scored: ``listwise_reward`` is what they earn.
+    ``scored`` above 0 is how many documents a pointwise reranker scored: ``listwise_reward`` is what they earn.
     """
     table = report.queries
     judged = np.flatnonzero(np.diff(collection.qrels.indptr) > 0)
@@ -62,14 +62,14 @@ def by_first(report: Report, collection: Collection, ranked: Run, first: Run, re
         for name in report.measures:
             table = table.append_column(f"{name}:{kind}", pa.array(values.values(name)))
     table = table.append_column(TIED, pa.array(tied(ranked)[judged]))
-    if rewarded:
-        earned = rewards_of(ranked.top(rewarded), collection)[judged]
+    if scored:
+        earned = rewards_of(ranked.top(scored), collection)[judged]
         table = table.append_column(REWARD, pa.array(earned, from_pandas=True))
     return Report(report.header, report.measures, table)
 
 
-def rewarded(pipeline: Pipeline) -> int:
-    """How many documents a query have a score of their own: the depth where the reranker is pointwise, else 0."""
+def scored_alone(pipeline: Pipeline) -> int:
+    """How many documents a query are scored one by one: the depth where the reranker is pointwise, else 0."""
     return pipeline.recipe.depth if pipeline.reranker.describe().get("kind") == "pointwise" else 0
 
 

@@ -49,6 +49,12 @@ def index_of(ids: Strings, wanted: Strings) -> Int32:
     return np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
 
 
+def pairs(queries: ArrayLike, docs: ArrayLike) -> Int32:
+    """Aligned indices of queries and documents as rows of one array, in ascending order: int32[N, 2]."""
+    both = np.stack([np.asarray(queries, np.int32), np.asarray(docs, np.int32)], axis=1)
+    return both[np.lexsort((both[:, 1], both[:, 0]))]
+
+
 @dataclass(frozen=True)
 class Qrels:
     """Judgements as a sparse matrix, row by row.
@@ -121,7 +127,8 @@ class Collection:
     """What is searched: documents, queries, judgements and, where it is known, the place of the evidence.
 
     ``query_labels`` and ``doc_labels`` hold further columns by name (language, domain, group, ...), one value a query
-    or document. ``notes`` counts what the loader dropped or changed, by reason.
+    or document. ``notes`` counts what the loader dropped or changed, by reason. ``excluded`` int32[N, 2] holds the
+    (query, document) pairs that no run of this collection may hold, in ascending order.
     """
 
     name: str
@@ -135,6 +142,7 @@ class Collection:
     doc_labels: Mapping[str, Strings] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    excluded: Int32 | None = None
 
     @cached_property
     def doc_order(self) -> Int32:
@@ -149,6 +157,7 @@ class Collection:
             digest.update(texts_hash(column).encode())
         arrays: list[NDArray[Any]] = [self.qrels.indptr, self.qrels.docs, self.qrels.grades]
         arrays += self.evidence.columns() if self.evidence is not None else []
+        arrays += [self.excluded] if self.excluded is not None else []
         for array in arrays:
             digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         for labels in (self.query_labels, self.doc_labels):

@@ -16,7 +16,7 @@ LAYERS = [
     {"types", "sources"},
     {"reranking"},
     {"listwise"},
-    {"measures", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
+    {"measures", "pmrr", "rewards", "stats", "paired", "correlation", "topk", "store", "recipe", "hub", "versions"},
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
     {"controls", "gains", "indexed", "manifest", "stored"},

@@ -1,15 +1,13 @@
 """A benchmark that looks like a target: what is offered to choosers, quotas, pools from runs, the command's part."""
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posbench import experiment, loaders
-from posbench.cli import common, main, select_benchmark
+from posbench.cli import main
 from posbench.dsir import featurise
 from posbench.dsir.features import FeatureSpec
 from posbench.dsir.scorers import Settings
@@ -170,33 +168,34 @@ def test_impossible_wishes_are_refused():
 # The command's part
 
 
-def call(*arguments, strata=""):
-    parser = argparse.ArgumentParser()
-    select_benchmark.add_arguments(parser.add_argument_group("collection"))
-    parser.add_argument("--to", type=Path)
-    common.add_common(parser)
-    args = parser.parse_args([*map(str, arguments)])
-    target = featurise(["una nave espacial", "un satélite"], SPEC)
-    how = select_benchmark.How("dsir", target, SPEC, Settings(), {"name": "mine", "content": "abc"})
-    return select_benchmark.run(args, how, loaders.LoadOptions(), strata)
+def call(tmp_path, *arguments):
+    target = tmp_path / "target.jsonl"
+    texts = ["una nave espacial", "un satélite", "la órbita de un satélite", "una nave y su cohete"]
+    target.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    where = ["--out", tmp_path / "results", "--cache", tmp_path / "cache", "--held-out", "0"]
+    return main(["select", *map(str, [*arguments, "--target", target, "--selector", "dsir", *where])])
 
 
 def test_the_command_writes_what_eval_runs_and_finds_it_again(evaluated, capsys, tmp_path):
     folder, file, root = evaluated
     asked = ("--collection", "posir-mini/spa", "--queries", 8, "--distractors", 4, "--runs", folder, file)
     capsys.readouterr()
-    assert call(*asked, "--pool-depth", 2, "--to", tmp_path / "s") == 0
+    assert call(tmp_path, *asked, "--pool-depth", 2, "--to", tmp_path / "s") == 0
     shown = capsys.readouterr().out
     assert "posir-mini/spa-Latn: 8 of 120 queries, " in shown
     assert "4 distractors" in shown
     assert "its scores do not stand beside those of the full collection" in shown
-    assert call(*asked, "--pool-depth", 2, "--to", tmp_path / "s", "--json") == 0
+    assert call(tmp_path, *asked, "--pool-depth", 2, "--to", tmp_path / "s", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert not found["fresh"]
-    assert found["recipe"]["target"] == {"name": "mine", "content": "abc"}
-    with pytest.raises(UsageError, match="holds another selection"):
-        call(*asked, "--pool-depth", 3, "--to", tmp_path / "s")
-    assert call(*asked, "--pool-depth", 2, "--to", tmp_path / "t", "--quiet") == 0
+    assert found["recipe"]["target"]["documents"] == 4
+    near = found["nearness"]
+    assert near["selection"]["size"] == 8
+    assert near["raw"]["documents"] == 120
+    assert any("the weights collapse" in text for text in near["warnings"])
+    assert call(tmp_path, *asked, "--pool-depth", 3, "--to", tmp_path / "s") == 2
+    assert "holds another selection" in capsys.readouterr().err
+    assert call(tmp_path, *asked, "--pool-depth", 2, "--to", tmp_path / "t", "--quiet") == 0
     assert (tmp_path / "s/selection.json").read_bytes() == (tmp_path / "t/selection.json").read_bytes()
     capsys.readouterr()
     places = ("--out", str(tmp_path / "out"), "--cache", str(root / "cache"), "--json")
@@ -204,8 +203,8 @@ def test_the_command_writes_what_eval_runs_and_finds_it_again(evaluated, capsys,
     summary = json.loads(capsys.readouterr().out)
     assert summary["selection"]["queries"] == [8, 120]
     assert summary["bias"]["queries"] == 8
-    with pytest.raises(UsageError, match="--collection needs --queries"):
-        call("--collection", "posir-mini/spa", "--to", tmp_path / "u")
+    assert call(tmp_path, "--collection", "posir-mini/spa", "--to", tmp_path / "u") == 2
+    assert "--collection needs --queries" in capsys.readouterr().err
 
 
 def test_the_whole_of_a_collection_can_be_asked_for(tiny):

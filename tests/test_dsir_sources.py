@@ -134,6 +134,26 @@ def test_packed_lines_cut_otherwise_are_read_anew(tmp_path):
         assert len(found) == 50
 
 
+def test_the_id_is_one_field_in_all_of_a_file(tmp_path):
+    """Whatever the cut: a later part that has another field beside does not take its ids from there."""
+    rows = [{"text": f"text {n}", "docno": f"d{n}"} | ({"id": n} if n > 5 else {}) for n in range(12)]
+    file = lines(tmp_path / "a.jsonl", [json.dumps(row).encode() + b"\n" for row in rows])
+    for size in (30, 100, BIG):
+        assert read(file, size=size)[1] == [f"d{n}" for n in range(12)]
+
+
+def test_a_large_row_group_is_read_in_pieces(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": list(range(500)), "text": [f"text number {n}" for n in range(500)]}), file)
+    shards = list(sources.of_path(file).shards(1000))
+    assert len(shards) > 5
+    texts, ids, _ = read(file, size=1000)
+    assert texts == [f"text number {n}" for n in range(500)]
+    assert ids == [str(n) for n in range(500)]
+    rows = reading.read(shards[3], PLAIN).texts.to_pylist()
+    assert json.loads(reading.records(shards[3], [2], PLAIN)[0][1])["text"] == rows[2]
+
+
 def test_parquet(tmp_path):
     file = tmp_path / "a.parquet"
     table = pa.table({"docno": [1, 2, 3], "body": ["a", None, "c"], "kind": ["x", None, "y"]})

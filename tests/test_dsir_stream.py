@@ -104,11 +104,13 @@ def test_separate_targets_and_strata_as_in_memory(raw, tmp_path, selector):
     parts = select.select(weighers, [0.3, 0.7], ask)
     whole = pool.featurise(strings([row["text"] for row in rows]), SPEC)
     keys = noise.keys(strings([row["id"] for row in rows]), 1)
-    both = {one.name: one.features() for one in goals}
-    expected = selectors.choose(selector, whole, both, 50, keys, 1, proportions={"t": 0.3, "u": 0.7}, strata=strata)
+    both = {one.identity: one.features() for one in goals}
+    expected = selectors.choose(
+        selector, whole, both, 50, keys, 1, proportions=dict(zip(both, (0.3, 0.7), strict=True)), strata=strata
+    )
     table = by_hash(rows)
     for one, picks in zip(goals, parts, strict=True):
-        assert ids_of(found, picks, table) == [rows[n]["id"] for n in expected.parts[one.name].rows]
+        assert ids_of(found, picks, table) == [rows[n]["id"] for n in expected.parts[one.identity].rows]
 
 
 def forms(raw, tmp_path):

@@ -81,7 +81,7 @@ def typed(tmp_path):
     ]
     for name, rows in (("documents", docs), ("queries", queries)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "own.py").write_text(
+    (tmp_path / "back.py").write_text(
         "import numpy as np\n"
         "from posbench.types import Run\n"
         "class Back:\n"
@@ -97,7 +97,7 @@ def typed(tmp_path):
 def test_eval_shows_and_stores_the_gain(typed, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     places = ["--dataset", typed, "--out", tmp_path / "o", "--cache", tmp_path / "c"]
-    how = ["eval", "--model", "bm25", "--rerank", "own:Back", "--depth", "5", *places]
+    how = ["eval", "--model", "bm25", "--rerank", "back:Back", "--depth", "5", *places]
     assert main([str(one) for one in [*how, "--json"]]) == 0
     summary = json.loads(capsys.readouterr().out)
     rows = summary["rerank"]["gains"]
@@ -115,7 +115,7 @@ def test_the_gain_is_what_compare_says_of_the_two_results(typed, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     how = experiment.Settings(out=tmp_path / "o", cache=tmp_path / "c")
     first = experiment.run(str(typed), "bm25", how)
-    both = experiment.run(str(typed), "bm25", replace(how, rerank=Rerank("own:Back", depth=5)))
+    both = experiment.run(str(typed), "bm25", replace(how, rerank=Rerank("back:Back", depth=5)))
     found = compare({"reranked": both.report, "first": first.report}, ["nDCG@10"], seed=0)
     (pair,) = found["measures"][0]["pairs"]
     row = next(row for row in both.summary["rerank"]["gains"] if row["measure"] == "nDCG@10")

@@ -111,6 +111,18 @@ def test_beir(tmp_path):
     assert only(tmp_path / "set").fingerprint == found.fingerprint
 
 
+def test_beir_as_the_hub_has_it(tmp_path):
+    plain = only(write_beir(tmp_path / "set"))
+    for kind in ("corpus", "queries"):
+        rows = [json.loads(line) for line in (tmp_path / "set" / f"{kind}.jsonl").read_text().splitlines()]
+        (tmp_path / "hub" / kind).mkdir(parents=True)
+        table = pa.Table.from_pylist([{"title": "", **row} for row in rows])
+        pq.write_table(table, tmp_path / "hub" / kind / f"{kind}-00000-of-00001.parquet")
+    (tmp_path / "hub" / "qrels").mkdir()
+    (tmp_path / "hub" / "qrels" / "test.tsv").write_text((tmp_path / "set" / "qrels" / "test.tsv").read_text())
+    assert only(tmp_path / "hub").fingerprint == plain.fingerprint
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -112,7 +112,7 @@ def test_separate_targets_and_proportions(run, place, tmp_path):
     table = pq.read_table(tmp_path / "out" / "selected.parquet").to_pylist()
     of_other = [row["id"] for row in table if row["target"].endswith("other.jsonl")]
     assert len(of_other) == 10
-    assert all(name.startswith("far") for name in of_other)
+    assert sum(name.startswith("far") for name in of_other) >= 7
     status, _, err = run("--size", "40", "--targets", "separate", "--proportions", "3,1,2", to="wrong")
     assert status == 2
     assert "3 proportions for 1 targets" in err

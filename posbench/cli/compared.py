@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from posbench.bias import LENGTHS, MIN_QUERIES
-from posbench.cli.tables import LENGTH_LABELS, interval, plain_table, probability, terminal
+from posbench.cli.tables import LENGTH_LABELS, UNITS, interval, plain_table, probability, terminal
 from posbench.manifest import NOT_BESIDE, selection_text
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
     """Everything ``posbench compare`` says."""
     out = terminal()
-    unit = "documents" if found["resampled"] == "document" else "queries"
+    unit = UNITS[found["resampled"]]
     out.print(f"[bold]{' and '.join(found['datasets'][:3])}[/bold]: ", end="")
     out.print(f"{found['queries']:,} queries, {found['clusters']:,} {unit} resampled and flipped as a whole")
     if found["selection"]:

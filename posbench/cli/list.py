@@ -59,5 +59,6 @@ _MEASURES = {
     "P@k": "precision",
     "Success@k": "whether a relevant document is among the first k",
     "Judged@k": "share of the first k that is judged",
+    "p-MRR": "whether documents that a changed instruction rules out move down (collections with paired queries)",
     "...": "any other name that ir-measures knows, computed by ir-measures",
 }

@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _benchmark(args: argparse.Namespace) -> int:
     """A smaller benchmark of a collection, whose queries and distractors look like the target."""
+    from dataclasses import replace
+
     from posbench.dsir.selectors import DEFAULT
     from posbench.errors import UsageError
     from posbench.studies.selection import target_of
@@ -95,12 +97,10 @@ def _benchmark(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{found}; expected --target, --queries and --distractors: what to select from is the collection"
         )
-    order = _order(args)
+    order = replace(_order(args), selector=args.selector or DEFAULT, raw=(args.collection,))
     with common.progress(args) as progress:
-        features, about = target_of(order, progress)
-    selector = args.selector or DEFAULT
-    how = select_benchmark.How(selector, features, order.reading.spec, order.settings, about)
-    return select_benchmark.run(args, how, order.options, args.strata)
+        target = target_of(order, progress)
+    return select_benchmark.run(args, order, target)
 
 
 def _order(args: argparse.Namespace) -> "Order":

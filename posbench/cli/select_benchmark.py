@@ -1,31 +1,17 @@
 """The part of ``posbench select`` that makes a smaller benchmark of a collection: options, run and output."""
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from posbench.cli import common
 from posbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from posbench.dsir.features import Features, FeatureSpec
-    from posbench.dsir.scorers import Settings
-    from posbench.loaders import LoadOptions
-
-
-@dataclass(frozen=True)
-class How:
-    """How texts are weighed: the selector, and the target's features by ``spec``; ``about`` is the target's provenance.
-
-    ``about`` identifies the target, so it holds a hash of its content.
-    """
-
-    selector: str
-    target: "Features"
-    spec: "FeatureSpec"
-    settings: "Settings"
-    about: Mapping[str, Any]
+    from posbench.dsir.target import Target
+    from posbench.studies.selection import Order
+    from posbench.types import Collection, Progress
 
 
 def add_arguments(group: "argparse._ActionsContainer") -> None:
@@ -53,38 +39,61 @@ def add_arguments(group: "argparse._ActionsContainer") -> None:
     )
 
 
-def run(args: argparse.Namespace, how: How, options: "LoadOptions", strata: str = "") -> int:
-    """Selects, writes to ``args.to`` and says what.
+def run(args: argparse.Namespace, order: "Order", target: "Target") -> int:
+    """Selects, writes to ``args.to``, and says what and how near it is.
 
     Args:
         args: what ``add_arguments`` reads, ``to`` and the common options.
-        how: what decides.
-        options: of the loader.
-        strata: a label of the queries, "length" or "position", that keeps its shares.
+        order: how texts are weighed, and the selector; ``strata`` is a label of the queries, "length" or "position".
+        target: what queries and distractors should look like; its fitted part decides.
     """
-    from posbench import __version__, loaders
-    from posbench.dsir import folder
+    from posbench import loaders
+    from posbench.cli.select_table import print_selection
     from posbench.store import expect_writable
-    from posbench.studies import benchmark_selection as study
+    from posbench.studies.selection import nearness
 
     expect_writable(args.to)
-    wanted = _wanted(args, strata)
     with common.progress(args) as progress:
-        collections = loaders.load(args.collection, options, progress)
-        made = {"selector": how.selector, "seed": args.seed, "by": args.by, "strata": strata, "target": dict(how.about)}
-        made |= {"features": how.spec.describe(), "settings": asdict(how.settings)}
-        runs = study.read_runs(args.runs, collections)
-        recipe = {**made, "wanted": asdict(wanted), "of": [part.fingerprint for part in collections]}
-        recipe |= {"runs": [[_digest(run) for run in each] for each in runs], "posbench": __version__}
-        found = folder.finished(args.to, recipe)
-        if fresh := found is None:
-            chooser = study.chooser(how.selector, how.target, how.spec, how.settings, args.seed)
-            parts = study.select_benchmark(
-                collections, chooser, chooser, wanted, runs=runs, made=made, progress=progress
-            )
-            found = folder.write(args.to, parts, recipe)
-    _print(args, found or {}, fresh)
+        collections = loaders.load(args.collection, order.options, progress)
+        found, fresh = _selected(args, order, target, collections, progress)
+        selected = loaders.load(str(args.to), order.options, progress)
+        outcome = nearness(order, target, collections, selected, args.by, progress)
+    if args.json:
+        common.print_json({"folder": str(args.to), "fresh": fresh, **found, "nearness": dict(outcome.summary)})
+        return 0
+    _print(args, found, fresh)
+    common.echo()
+    common.echo("its queries, by the texts that they were chosen by, beside all judged queries:")
+    print_selection(outcome.summary, outcome.fresh)
     return 0
+
+
+def _selected(
+    args: argparse.Namespace,
+    order: "Order",
+    target: "Target",
+    collections: "Sequence[Collection]",
+    progress: "Progress",
+) -> tuple[Mapping[str, Any], bool]:
+    """What selection.json holds, and whether it was written by this call."""
+    from posbench import __version__
+    from posbench.dsir import folder
+    from posbench.studies import benchmark_selection as study
+
+    wanted = _wanted(args, order.strata)
+    prints = [one.fingerprint for one in target.pools]
+    about = {"name": target.name, "documents": target.documents, "held_out": order.held_out, "fingerprints": prints}
+    made = {"selector": order.selector, "seed": args.seed, "by": args.by, "strata": order.strata, "target": about}
+    made |= {"features": order.reading.spec.describe(), "settings": asdict(order.settings)}
+    runs = study.read_runs(args.runs, collections)
+    recipe = {**made, "wanted": asdict(wanted), "of": [part.fingerprint for part in collections]}
+    recipe |= {"runs": [[_digest(run) for run in each] for each in runs], "posbench": __version__}
+    found = folder.finished(args.to, recipe)
+    if found is not None:
+        return found, False
+    chooser = study.chooser(order.selector, target.features(), order.reading.spec, order.settings, args.seed)
+    parts = study.select_benchmark(collections, chooser, chooser, wanted, runs=runs, made=made, progress=progress)
+    return folder.write(args.to, parts, recipe), True
 
 
 def _wanted(args: argparse.Namespace, strata: str) -> Any:

@@ -119,7 +119,7 @@ def _notes(summary: _Row) -> Iterator[str]:
     ):
         part = "held-out" if target["held_out"] else "fitted"
         yield (
-            f"{target['name']}: KL to {part} documents lower than of one random selection by {gain['value']:.3f} "
+            f"{target['name']}: KL to {part} documents lower than of random selections by {gain['value']:.3f} "
             f"({gain['low']:.3f}..{gain['high']:.3f}, documents resampled); effective sample size of DSIR's weights "
             f"{size['dsir']:,.1f}, of the weights drawn by {size['drawn']:,.1f}"
         )

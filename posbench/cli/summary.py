@@ -8,7 +8,7 @@ from rich.table import Table
 from posbench.cli.bias_tables import print_bias
 from posbench.cli.index_text import print_index
 from posbench.cli.rerank_text import print_rerank
-from posbench.cli.tables import interval, plain_table, terminal
+from posbench.cli.tables import UNITS, interval, plain_table, terminal
 from posbench.manifest import NOT_BESIDE, selection_text
 
 
@@ -25,7 +25,7 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
     for reason, count in counts["notes"].items():
         console.print(f"note: {count:,} {reason}", markup=False)
     console.print(_measures(summary))
-    unit = "documents" if summary["resampled"] == "document" else "queries"
+    unit = UNITS[summary["resampled"]]
     console.print(f"intervals: {unit} resampled within domains, seed {summary['seed']}", style="dim")
     if summary["bias"]:
         print_bias(console, summary["bias"])
@@ -40,9 +40,12 @@ def print_summary(summary: Mapping[str, Any], fresh: bool) -> None:
 
 
 def _measures(summary: Mapping[str, Any]) -> Table:
-    table = plain_table("measure", "mean", "95% interval")
+    macro = summary["macro"]
+    table = plain_table("measure", "mean", "95% interval", *(["mean of collections' means"] if macro else []))
     for name, mean in summary["measures"].items():
-        table.add_row(name, f"{mean:.4f}", interval(summary["intervals"][name]))
+        table.add_row(
+            name, f"{mean:.4f}", interval(summary["intervals"][name]), *([f"{macro[name]:.4f}"] if macro else [])
+        )
     return table
 
 

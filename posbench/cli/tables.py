@@ -9,6 +9,7 @@ from rich.table import Table
 from posbench.bias import LENGTH_NAMES, LENGTHS
 
 LENGTH_LABELS = dict(zip(LENGTHS, LENGTH_NAMES, strict=True)) | {"all": "all lengths"}
+UNITS = {"document": "documents", "topic": "topics", "query": "queries"}  # what is resampled
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 110  # columns where standard output is no terminal
 

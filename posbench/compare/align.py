@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from posbench import bias
+from posbench import bias, pmrr
 from posbench.errors import DataError, UsageError
 from posbench.manifest import selection_text
 from posbench.types import Float64, Int64, Report, Strings, index_of, strings
@@ -134,6 +134,9 @@ def _clusters(table: pa.Table) -> tuple[Int64, str]:
     alone = np.arange(n, dtype=np.int64)
     if "source_doc" in table.column_names:  # composed: the same queries stand in every part
         return bias.codes(table, "source_doc"), "document"
+    topics = pmrr.topics(table)
+    if topics is not None:
+        return topics, "topic"
     if "doc_id" not in table.column_names:
         return alone, "query"
     known = ~table["doc_id"].is_null().to_numpy()

@@ -108,6 +108,12 @@ def _write_part(folder: Path, part: Collection) -> None:
             "corpus-id": part.doc_ids.take(pa.array(evidence.doc)),
             **{name: pa.array(getattr(evidence, name)) for name in evidence.COLUMNS[2:]},
         }
+    if part.excluded is not None:
+        query, doc = part.excluded.T
+        tables["excluded"] = {
+            "query-id": part.query_ids.take(pa.array(query)),
+            "corpus-id": part.doc_ids.take(pa.array(doc)),
+        }
     for name, table in tables.items():
         pq.write_table(pa.table(table), folder / f"{name}.parquet", compression="zstd")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from posbench.dsir import noise, workers
@@ -183,7 +184,7 @@ def pool(
         """The shards by number: (key, what must be read, size); None where its features are there."""
         for shard in source.shards(reading.shard_bytes):
             key = _key(shard, reading)
-            parts.append(Part(replace(shard, data=b"", ids=None, texts=None, labels={}), key, 0))
+            parts.append(Part(shard.without_content(), key, 0))
             yield key, None if cache.load(_KIND, key) is not None else shard, _size(shard)
 
     for number, key, arrays, size in crew.run(featurised, reading, jobs()):
@@ -239,7 +240,11 @@ def _size(shard: Shard) -> int:
         return len(shard.data) // 4
     if shard.kind == "files":
         return sum(file.stat().st_size for file in shard.files)
-    return shard.texts.nbytes if shard.texts is not None else shard.path.stat().st_size // max(1, shard.stop)
+    if shard.kind == "rows":
+        group = pq.read_metadata(shard.path).row_group(shard.start)
+        packed = int(sum(group.column(n).total_compressed_size for n in range(group.num_columns)))
+        return packed if shard.table is None else packed * len(shard.table) // int(group.num_rows)
+    return shard.texts.nbytes if shard.texts is not None else 0
 
 
 def size_of(source: Source) -> int:

@@ -64,11 +64,12 @@ def records(shard: Shard, rows: Sequence[int], fields: Fields) -> list[tuple[str
     """
     if shard.kind in ("lines", "block"):
         lines = _lines(_bytes_of(shard))
-        found = [lines[row].strip() for row in rows]
-        return [(_id_of(json.loads(line), fields), line) for line in found]
+        found, name = [lines[row].strip() for row in rows], _id_field_of_lines(shard, fields)
+        return [(_id_of(json.loads(line), name), line) for line in found]
     if shard.kind == "rows":
         table = _table(shard, None).take(pa.array(rows, pa.int64()))
-        return [(_id_of(row, fields), _json(row)) for row in table.to_pylist()]
+        name = _id_field(dict.fromkeys(table.column_names, ""), fields)
+        return [(_id_of(row, name), _json(row)) for row in table.to_pylist()]
     batch = read(shard, fields)
     places = [int(place) for place in np.searchsorted(batch.rows, rows)]
     ids = [None if batch.ids is None else batch.ids[place].as_py() for place in places]
@@ -80,8 +81,7 @@ def records(shard: Shard, rows: Sequence[int], fields: Fields) -> list[tuple[str
     ]
 
 
-def _id_of(record: Mapping[str, Any], fields: Fields) -> str | None:
-    name = _id_field(record, fields)
+def _id_of(record: Mapping[str, Any], name: str) -> str | None:
     return _mended(_text(record[name])) if name else None
 
 
@@ -116,14 +116,19 @@ def _read_lines(shard: Shard, fields: Fields) -> Batch:
     data = _bytes_of(shard)
     if not data.strip():
         return Batch(np.empty(0, np.int32), strings([]))
-    return _quickly(data, fields) or _line_by_line(shard, data, fields)
+    name = _id_field_of_lines(shard, fields)
+    return _quickly(data, fields, name) or _line_by_line(shard, data, fields, name)
 
 
-def _quickly(data: bytes, fields: Fields) -> Batch | None:
+def _id_field_of_lines(shard: Shard, fields: Fields) -> str:
+    """The field of the id, the same in all shards of a file."""
+    return fields.id or (_id_field(json.loads(shard.head), fields) if shard.head else "")
+
+
+def _quickly(data: bytes, fields: Fields, name: str) -> Batch | None:
     """All lines at once where nothing is odd about any of them, else None."""
     try:
         first = json.loads(data[: data.index(b"\n")] if b"\n" in data else data)
-        name = _id_field(first, fields)
         schema = [(fields.text, pa.large_string())]
         if name:
             schema.append((name, pa.int64() if isinstance(first[name], int) else pa.large_string()))
@@ -152,11 +157,11 @@ def _id_field(record: Any, fields: Fields) -> str:
     return fields.id or next((name for name in _IDS if record.get(name) is not None), "")
 
 
-def _line_by_line(shard: Shard, data: bytes, fields: Fields) -> Batch:
+def _line_by_line(shard: Shard, data: bytes, fields: Fields, name: str) -> Batch:
     """As ``_quickly``, one line at a time: mends what can be mended and says which line is wrong."""
     found: list[tuple[int, dict[str, Any]]] = []
     notes: dict[str, int] = {}
-    number, name = -1, fields.id
+    number = -1
     for offset, line in enumerate(data.split(b"\n")):
         if not line.strip():
             continue
@@ -164,7 +169,6 @@ def _line_by_line(shard: Shard, data: bytes, fields: Fields) -> Batch:
         record, wrong = _parsed(line, fields, name)
         if not wrong:
             found.append((number, record))
-            name = name if len(found) > 1 else _id_field(record, fields)
         elif fields.drop_faults:
             notes["broken_records"] = notes.get("broken_records", 0) + 1
         else:
@@ -227,12 +231,14 @@ def _first_line(shard: Shard) -> int:
 
 def _table(shard: Shard, columns: list[str] | None) -> pa.Table:
     try:
-        file = pq.ParquetFile(shard.path)
-        have = file.schema_arrow.names
-        for name in columns or ():
-            if name not in have:
-                raise DataError(f"{shard.path}: no column {name!r}; it has {', '.join(have)}")
-        return file.read_row_groups(list(range(shard.start, shard.stop)), columns=columns)
+        with pq.ParquetFile(shard.path) as file:
+            have = file.schema_arrow.names
+            for name in columns or ():
+                if name not in have:
+                    raise DataError(f"{shard.path}: no column {name!r}; it has {', '.join(have)}")
+            if shard.table is not None:
+                return shard.table.select(columns or have)
+            return file.read_row_group(shard.start, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{shard.path}: not a readable parquet file (truncated or damaged?): {error}") from error
 
@@ -256,7 +262,7 @@ def _read_rows(shard: Shard, fields: Fields) -> Batch:
     if ids is not None:
         absent = absent | np.asarray(pc.is_null(ids).to_numpy(zero_copy_only=False))
     if absent.any() and not fields.drop_faults:
-        row = int(np.flatnonzero(absent)[0])
+        row = shard.stop + int(np.flatnonzero(absent)[0])
         raise DataError(
             f"{shard.path}: row group {shard.start}, row {row}: no text or no id; --drop-faults leaves it out"
         )

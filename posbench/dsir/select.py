@@ -105,7 +105,7 @@ class Ask:
 def select(weighers: Sequence[Weigher], proportions: Sequence[float], ask: Ask) -> list[Picks]:
     """The documents chosen for each target, best first; one document is chosen for one target at most.
 
-    Targets with a smaller share choose first, then by name.
+    Targets with a smaller share choose first, then by the hash of their texts.
 
     Args:
         weighers: one a target, of one pool.
@@ -117,12 +117,13 @@ def select(weighers: Sequence[Weigher], proportions: Sequence[float], ask: Ask) 
     """
     wanted = ask.quotas or {0: ask.size}
     plan = selectors.shared(np.array(list(wanted.values()), np.int64), list(proportions))
-    order = sorted(range(len(weighers)), key=lambda at: (proportions[at], weighers[at].target.name))
+    order = sorted(range(len(weighers)), key=lambda at: (proportions[at], weighers[at].target.identity))
     found = {at: Picks.none() for at in order}
     taken = Picks.none()
     for at in order:
         mine = dict(zip(wanted, map(int, plan[at]), strict=True))
-        found[at] = _of_target(weighers[at], ask, mine, taken, "" if len(weighers) == 1 else weighers[at].target.name)
+        name = "" if len(weighers) == 1 else weighers[at].target.identity
+        found[at] = _of_target(weighers[at], ask, mine, taken, name)
         taken = taken.plus(found[at])
     return [found[at] for at in range(len(weighers))]
 
@@ -136,10 +137,8 @@ def _of_target(weigher: Weigher, ask: Ask, wanted: Mapping[int, int], taken: Pic
     draw = Draw(ask.selector, ask.seed, heat, name, ask.distinct, ask.strata, quotas)
     picks = stream.best(weigher.pool, size, draw, weigher.scores(ask.selector), taken)
     codes = _codes(weigher.pool, picks, ask)
-    order = list(wanted)
-    code = (
-        np.searchsorted(order, codes) if order == sorted(order) else np.array([order.index(c) for c in codes], np.int64)
-    )
+    order = sorted(wanted)
+    code = np.searchsorted(order, codes)
     there = np.bincount(code, minlength=len(order))
     counts = np.array([wanted[stratum] for stratum in order], np.int64)
     if (there < counts).any():

@@ -6,9 +6,11 @@ bytes, row groups or files; nothing that is selected depends on where.
 """
 
 import gzip
+import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,9 @@ class Shard:
     """A part of a source.
 
     ``kind`` says how it is read: "lines" (bytes ``start`` to ``stop`` of a file: the lines that begin there), "block"
-    (``data``, ``stop`` bytes of lines of a gzipped file, the first of them number ``start``), "rows" (row groups of a
-    parquet file), "files" (a document each) or "memory" (``ids``, ``texts``, ``labels``).
+    (``data``, ``stop`` bytes of lines of a gzipped file, the first of them number ``start``), "rows" (row group
+    ``start`` of a parquet file, of a large one the rows of ``table``, which begin at its row ``stop``), "files" (a
+    document each) or "memory" (``ids``, ``texts``, ``labels``). ``head`` is the first record of a file of lines.
     """
 
     kind: str
@@ -52,6 +55,8 @@ class Shard:
     stop: int = 0
     files: tuple[Path, ...] = ()
     data: bytes = b""
+    head: bytes = b""
+    table: pa.Table | None = None
     ids: Strings | None = None
     texts: Strings | None = None
     labels: Mapping[str, Strings] = field(default_factory=dict)
@@ -64,7 +69,12 @@ class Shard:
                 found = path.stat()
                 stamps.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
         root = str(self.path.resolve()) if self.files else ""  # ids and labels of files are places below it
-        return [self.kind, root, stamps, self.start, self.stop]
+        rows = -1 if self.table is None else len(self.table)
+        return [self.kind, root, stamps, self.start, self.stop, rows]
+
+    def without_content(self) -> "Shard":
+        """The same without what it holds in memory."""
+        return replace(self, data=b"", table=None, ids=None, texts=None, labels={})
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def _of_path(path: Path, size: int) -> Iterator[Shard]:
         raise DataError(f"{path}: an empty folder; expected JSONL, parquet or text files")
     records = [file for file in files if is_lines(file) or is_table(file)]
     for file in records:
-        yield from _of_table(file) if is_table(file) else _of_lines(file, size)
+        yield from _of_table(file, size) if is_table(file) else _of_lines(file, size)
     if not records:
         yield from _of_texts(path if path.is_dir() else path.parent, files, size)
 
@@ -140,8 +150,21 @@ def _of_lines(file: Path, size: int) -> Iterator[Shard]:
         yield from _of_gzip(file, size)
         return
     length = file.stat().st_size
+    with file.open("rb") as lines:
+        head = _head(lines)
     for start in range(0, length, size):
-        yield Shard("lines", file, start, min(start + size, length))
+        yield Shard("lines", file, start, min(start + size, length), head=head)
+
+
+def _head(lines: Iterable[bytes]) -> bytes:
+    """The first line that is a JSON object, if one of the first hundred is: what names the fields of all."""
+    for line in islice(lines, 100):
+        try:
+            if isinstance(json.loads(line.removeprefix(b"\xef\xbb\xbf")), dict):
+                return line.removeprefix(b"\xef\xbb\xbf")
+        except ValueError:
+            continue
+    return b""
 
 
 def _of_gzip(file: Path, size: int) -> Iterator[Shard]:
@@ -149,21 +172,37 @@ def _of_gzip(file: Path, size: int) -> Iterator[Shard]:
     line = 1
     try:
         with gzip.open(file) as packed:
+            head = _head(packed)
+        with gzip.open(file) as packed:
             while data := packed.read(size):
                 data += packed.readline()
-                yield Shard("block", file, line, len(data), data=data)
+                yield Shard("block", file, line, len(data), data=data, head=head)
                 line += data.count(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: not readable (truncated or damaged?): {error}") from error
 
 
-def _of_table(file: Path) -> Iterator[Shard]:
+def _of_table(file: Path, size: int) -> Iterator[Shard]:
+    """A shard a row group, or several where it is large: a writer may put a whole file into one."""
     try:
-        groups = pq.read_metadata(file).num_row_groups
+        with pq.ParquetFile(file) as table:
+            for group in range(table.num_row_groups):
+                about = table.metadata.row_group(group)
+                if about.total_byte_size <= 2 * size:
+                    yield Shard("rows", file, group)
+                else:
+                    rows = max(1, about.num_rows * size // about.total_byte_size)
+                    yield from _of_group(table, file, group, rows)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file}: not a readable parquet file (truncated or damaged?): {error}") from error
-    for group in range(groups):
-        yield Shard("rows", file, group, group + 1)
+
+
+def _of_group(table: pq.ParquetFile, file: Path, group: int, rows: int) -> Iterator[Shard]:
+    """So many rows of a row group at a time."""
+    first = 0
+    for batch in table.iter_batches(rows, row_groups=[group]):
+        yield Shard("rows", file, group, first, table=pa.Table.from_batches([batch]))
+        first += len(batch)
 
 
 def _of_texts(folder: Path, files: Sequence[Path], size: int) -> Iterator[Shard]:

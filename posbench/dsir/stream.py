@@ -102,7 +102,7 @@ class Draw:
     """How documents are drawn.
 
     ``selector`` decides on noise (``selectors.noisy``), ``temperature`` divides the scores; the noise is of ``seed``
-    and, where several targets choose, of the ``target``'s name. ``distinct`` allows one document of each text.
+    and, where several targets choose, of the ``target``. ``distinct`` allows one document of each text.
     ``strata`` gives the stratum of each document of a block, int64[N], below 0 for none that may be chosen, and
     ``quotas`` how many of each are wanted.
     """

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from posbench.errors import UsageError
-from posbench.types import Collection, Evidence, Int32, Int64, Qrels, Run, Strings, strings
+from posbench.types import Collection, Evidence, Int32, Int64, Qrels, Run, Strings, pairs, strings
 
 SELECTION = "selection"
 """The entry of ``Collection.source`` that marks a selection."""
@@ -163,6 +163,7 @@ def _part(collection: Collection, queries: Int64, docs: Int64, entry: Mapping[st
         doc_labels={name: _take(column, docs) for name, column in collection.doc_labels.items()},
         notes={reason: count for reason, count in left_out.items() if count},
         source={**collection.source, SELECTION: dict(entry)},
+        excluded=None if collection.excluded is None else _excluded(collection.excluded, new_query, new_doc),
     )
 
 
@@ -199,6 +200,12 @@ def _qrels(qrels: Qrels, queries: Int64, new_doc: Int32, n_docs: int) -> Qrels:
     number[np.argsort(first)] = np.arange(len(names))
     docs[absent] = n_docs + number[which]
     return Qrels.from_pairs(part.queries, docs, part.grades, len(queries))
+
+
+def _excluded(old: Int32, new_query: Int32, new_doc: Int32) -> Int32:
+    query, doc = new_query[old[:, 0]], new_doc[old[:, 1]]
+    keep = (query >= 0) & (doc >= 0)
+    return pairs(query[keep], doc[keep])
 
 
 def _evidence(evidence: Evidence, new_query: Int32, new_doc: Int32) -> Evidence:

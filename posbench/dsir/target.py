@@ -32,6 +32,11 @@ class Target:
     documents: int
     held_documents: int
 
+    @property
+    def identity(self) -> str:
+        """What its texts are, whatever it is called."""
+        return "+".join(pool.fingerprint for pool in self.pools)
+
     def features(self, fitted: bool = True, most: int = HELD) -> Features:
         """Documents of one of the parts, in memory: all, or an even draw of ``most`` by hash."""
         code = self._strata(fitted)

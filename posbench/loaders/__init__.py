@@ -1,4 +1,4 @@
-"""Files to Collections: PosIR, BEIR, SQuAD, TREC and JSONL layouts, from a local folder or the Hugging Face hub.
+"""Files to Collections: every layout that posbench knows, from a local folder or the Hugging Face hub.
 
 ``load`` finds the layout; one module a layout reads it, and ``assemble`` finds the faults of all of them.
 """

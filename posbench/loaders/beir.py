@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from posbench.errors import DataError
@@ -53,8 +54,8 @@ def recognised(path: Path) -> bool:
 
 
 def _read(texts: Path, qrels: Path, context: Context) -> Collection:
-    docs, queries = _texts(texts, "corpus"), _texts(texts, "queries")
-    return assemble(context, docs, queries, _judgements(qrels, context.split or "test"), only_judged=True)
+    docs, queries = texts_in(texts, "corpus"), texts_in(texts, "queries")
+    return assemble(context, docs, queries, qrels_of(qrels, context.split or "test"), only_judged=True)
 
 
 def _text_files(folder: Path, kind: str) -> list[Path]:
@@ -62,24 +63,28 @@ def _text_files(folder: Path, kind: str) -> list[Path]:
     return [file] if file else sorted((folder / kind).glob("*.parquet"))
 
 
-def _texts(folder: Path, kind: str) -> Texts:
+def texts_in(folder: Path, kind: str) -> Texts:
+    """The texts of a folder's ``kind``, "corpus" or "queries": title, a blank and text."""
     files = _text_files(folder, kind)
     if not files:
         raise DataError(f"{folder}: neither {kind}.jsonl nor {kind}/*.parquet")
     if files[0].suffix == ".parquet":
         columns, rows = read_strings(files, ["_id"], ["text"], ["title"])
-        joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(columns["title"], columns["text"], " "))
+        blank = pa.scalar(" ", pa.large_string())
+        joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(columns["title"], columns["text"], blank))
         return Texts(columns["_id"], strings(joined), rows)
     found, rows = records(files[0], _Record)
     # BEIR's own models read the title, a blank and the text.
     return texts_of([row.id for row in found], [f"{row.title or ''} {row.text}".strip() for row in found], rows)
 
 
-def _judgements(folder: Path, split: str) -> Judgements:
+def qrels_of(folder: Path, split: str) -> Judgements:
+    """The judgements of a split, in the folder or its sub-folder ``qrels``."""
     places = [folder / "qrels" / f"{split}.tsv", folder / f"{split}.tsv"]
     for file in filter(None, map(present, places)):
         return _from_tsv(file)
     files = sorted(folder.glob(f"qrels/{split}*.parquet")) or sorted(folder.glob(f"*/{split}*.parquet"))
+    files = files or sorted(folder.glob(f"{split}*.parquet"))
     if not files:
         there = ", ".join(sorted(file.stem for file in folder.glob("qrels/*"))) or "none"
         raise DataError(f"{places[0]}: no such file; splits found: {there}")

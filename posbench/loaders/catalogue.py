@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posbench import recipe as recipes
 from posbench.errors import DataError, RecipeError, unknown_name
-from posbench.loaders import beir, composed, jsonl, posir, selection, squad, trec_folder
+from posbench.loaders import beir, bright, composed, followir, jsonl, posir, selection, squad, trec_folder
 from posbench.loaders.context import LoadOptions, of_path, of_recipe
 from posbench.recipe import DatasetRecipe
 from posbench.types import Collection, Progress
@@ -16,6 +16,8 @@ _FROM_RECIPE = {
     "squad": squad.from_recipe,
     "trec": trec_folder.from_recipe,
     "jsonl": jsonl.from_recipe,
+    "bright": bright.from_recipe,
+    "followir": followir.from_recipe,
 }
 
 _FROM_PATH = (
@@ -23,6 +25,8 @@ _FROM_PATH = (
     (composed.recognised, composed.from_path),  # its parts look like PosIR's
     # PosIR has files named queries and corpus, BEIR's parquet has folders of these names: posir looks for files.
     (posir.recognised, posir.from_path),
+    (bright.recognised, bright.from_path),
+    (followir.recognised, followir.from_path),  # BEIR's layout too, but for its judgements
     (beir.recognised, beir.from_path),
     (squad.recognised, squad.from_path),
     (jsonl.recognised, jsonl.from_path),
@@ -68,7 +72,8 @@ def path(name: str, options: LoadOptions, progress: Progress) -> list[Collection
     raise DataError(
         f"{place}: no known layout; found {there or 'nothing'}; expected PosIR (queries.parquet, corpus.parquet, "
         "qrels/test.parquet), BEIR (corpus.jsonl, queries.jsonl, qrels/test.tsv), SQuAD (.json), JSONL "
-        "(documents.jsonl, queries.jsonl) or TREC (documents, topics, qrels)"
+        "(documents.jsonl, queries.jsonl), BRIGHT (documents/, examples/), FollowIR (qrels_og/, qrels_changed/) or "
+        "TREC (documents, topics, qrels)"
     )
 
 

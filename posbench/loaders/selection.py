@@ -11,7 +11,7 @@ from posbench.errors import DataError
 from posbench.loaders.context import Context
 from posbench.loaders.tables import read_strings, read_table, whole_numbers
 from posbench.store import read_json
-from posbench.types import Collection, Evidence, Int32, Qrels, Strings, index_of
+from posbench.types import Collection, Evidence, Int32, Qrels, Strings, index_of, pairs
 
 _FILE = "selection.json"
 _FORMAT = 1
@@ -64,6 +64,7 @@ def _read(folder: Path) -> Collection:
         evidence=_evidence(folder / "evidence.parquet", query_ids, doc_ids),
         query_labels=query_labels,
         doc_labels=doc_labels,
+        excluded=_excluded(folder / "excluded.parquet", query_ids, doc_ids),
     )
 
 
@@ -78,20 +79,27 @@ def _texts(file: Path) -> _Texts:
 
 def _qrels(file: Path, query_ids: Strings, doc_ids: Strings) -> Qrels:
     """The judgements; documents that are not there are numbered on in the order in which they come."""
-    pairs, _ = read_strings([file], ["query-id", "corpus-id"])
-    docs = index_of(doc_ids, pairs["corpus-id"]).copy()
+    names, _ = read_strings([file], ["query-id", "corpus-id"])
+    docs = index_of(doc_ids, names["corpus-id"]).copy()
     absent = docs < 0
-    names = pairs["corpus-id"].filter(pa.array(absent)).dictionary_encode()
-    docs[absent] = len(doc_ids) + names.indices.to_numpy()
-    return Qrels.from_pairs(_queries(file, query_ids, pairs["query-id"]), docs, _whole(file, "score"), len(query_ids))
+    gone = names["corpus-id"].filter(pa.array(absent)).dictionary_encode()
+    docs[absent] = len(doc_ids) + gone.indices.to_numpy()
+    return Qrels.from_pairs(_queries(file, query_ids, names["query-id"]), docs, _whole(file, "score"), len(query_ids))
 
 
 def _evidence(file: Path, query_ids: Strings, doc_ids: Strings) -> Evidence | None:
     if not file.is_file():
         return None
-    pairs, _ = read_strings([file], ["query-id", "corpus-id"])
+    names, _ = read_strings([file], ["query-id", "corpus-id"])
     numbers = [_whole(file, name) for name in Evidence.COLUMNS[2:]]
-    return Evidence(_queries(file, query_ids, pairs["query-id"]), index_of(doc_ids, pairs["corpus-id"]), *numbers)
+    return Evidence(_queries(file, query_ids, names["query-id"]), index_of(doc_ids, names["corpus-id"]), *numbers)
+
+
+def _excluded(file: Path, query_ids: Strings, doc_ids: Strings) -> Int32 | None:
+    if not file.is_file():
+        return None
+    names, _ = read_strings([file], ["query-id", "corpus-id"])
+    return pairs(_queries(file, query_ids, names["query-id"]), index_of(doc_ids, names["corpus-id"]))
 
 
 def _whole(file: Path, column: str) -> Int32:

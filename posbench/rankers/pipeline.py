@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from posbench.errors import UsageError
+from posbench.evaluate import allowed
 from posbench.recipe import PipelineRecipe
 from posbench.types import Collection, Float32, Float64, Int32, Ranker, Run
 
@@ -49,7 +50,7 @@ class Pipeline:
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
         """The first stage's run, or the candidates, with their top reranked."""
-        found = self.first.rank(collection) if candidates is None else candidates
+        found = allowed(collection, self.first.rank(collection) if candidates is None else candidates)
         top = found.top(self.recipe.depth)
         scored = self.reranker.rank(collection, top)
         values = aligned(top.docs, scored, len(collection.docs))

@@ -102,8 +102,9 @@ class PointwiseRanker:
         return self._filled(self._scored([Pair(q, t, self.recipe.instruction) for q, t in rows])).astype(np.float32)
 
     def instruction(self, collection: str) -> str:
-        """The instruction for a collection: of the first pattern that its name or the first part of it matches."""
-        names = (collection, collection.split("/")[0])
+        """The instruction for a collection: of the first pattern that its name, or a head of it, matches."""
+        parts = collection.split("/")
+        names = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
         for pattern, text in self.recipe.instructions.items():
             if any(fnmatchcase(name, pattern) for name in names):
                 return text

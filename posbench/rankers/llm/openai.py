@@ -2,7 +2,8 @@
 
 Chats go to ``/chat/completions``, plain texts and given targets to ``/completions``. What the protocol of OpenAI lacks
 (constraints, an opening of the answer, log-probabilities of a given text) needs ``dialect = "vllm"``, whose fields are
-those of vLLM's documented server: structured_outputs, continue_final_message, chat_template_kwargs, and echo.
+those of vLLM's documented server: structured_outputs, continue_final_message, chat_template_kwargs, echo, and
+logprob_token_ids. Prefix-cache hits are told by a server that runs with --enable-prompt-tokens-details.
 """
 
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from posbench.errors import BackendError, MissingPartError, UsageError
 from posbench.rankers import weights
@@ -21,6 +24,8 @@ from posbench.rankers.llm.transport import Malformed, Refused, Transport
 from posbench.reranking import Backend
 
 _TOO_LONG = ("context_length", "context length", "maximum context", "too long", "max_model_len", "exceeds the")
+# vLLM gives an answer what room there is, and says this where there is none.
+_NO_ROOM = "max_tokens must be at least 1"
 
 
 class OpenAIBackend:
@@ -102,6 +107,25 @@ class OpenAIBackend:
                 )
 
     def _answer(self, transport: Transport, request: Request, sampling: Sampling) -> Answer:
+        answer = self._asked(transport, request, sampling)
+        also = self._unnamed(answer, sampling)
+        if also:
+            # The server names either the most probable tokens or given ones, so these take a second request.
+            one = msgspec.structs.replace(sampling, max_tokens=1, temperature=0.0, top=1)
+            named = self._asked(transport, msgspec.structs.replace(request, constraint=None), one, also)
+            _add(answer.tokens[0], named.tokens, sampling.also)
+        return answer
+
+    def _unnamed(self, answer: Answer, sampling: Sampling) -> list[int]:
+        """The wanted tokens, where one of them is not among the most probable at the answer's first place."""
+        if self.recipe.dialect != "vllm" or self.tokens is None or not answer.tokens or sampling.after:
+            return []
+        named = {text for text, _ in answer.tokens[0].top} | {answer.tokens[0].text}
+        ids = {text: self.tokens.target(text) for text in sampling.also}
+        single = {text: found[0] for text, found in ids.items() if len(found) == 1}
+        return [] if named.issuperset(single) else list(single.values())
+
+    def _asked(self, transport: Transport, request: Request, sampling: Sampling, named: Sequence[int] = ()) -> Answer:
         chat = bool(request.messages) and not request.target
         path = "/chat/completions" if chat else "/completions"
         content = {"model": self.recipe.model, **self._sampled(sampling, request, chat)}
@@ -111,12 +135,16 @@ class OpenAIBackend:
             content |= self._text(request, sampling)
         if request.constraint:
             content["structured_outputs"] = _structured(request.constraint)
+        if named:
+            content["logprob_token_ids"] = list(named)
         try:
             if chat:
                 return transport.post(path, content, read_chat)
             return transport.post(path, content, read_target(self._target_at(request)) if request.target else read_text)
         except Refused as refused:
-            if refused.status in (400, 413, 422) and any(word in str(refused).lower() for word in _TOO_LONG):
+            if refused.status in (400, 413, 422) and any(
+                word in str(refused).lower() for word in (*_TOO_LONG, _NO_ROOM)
+            ):
                 return Answer("", "too_long")
             what = "refuses the key" if refused.status in (401, 403) else "refuses the request"
             raise BackendError(f"{self.recipe.model}: the server {what}: HTTP {refused.status}: {refused}") from None
@@ -158,6 +186,13 @@ class OpenAIBackend:
         if self.tokens is None:
             raise UsageError(f"{self.recipe.model}: a target needs the model's tokenizer: add [[backend.source]]")
         return self.tokens
+
+
+def _add(token: Token, named: Sequence[Token], wanted: Sequence[str]) -> None:
+    """Adds the wanted tokens that another answer names at its first place; an older server names others there."""
+    have = {text for text, _ in token.top}
+    found = named[0].top if named else ()
+    token.top = (*token.top, *(one for one in found if one[0] in wanted and one[0] not in have))
 
 
 def _structured(constraint: Constraint) -> dict[str, Any]:

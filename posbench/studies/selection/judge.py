@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -44,10 +43,6 @@ class Judge:
         selected = distribution(counts)
         return [self._values(one, selected) for one in self.targets]
 
-    def of_raw(self) -> list[dict[str, float]]:
-        """The same of all raw text."""
-        return [self._values(one, self.raw) for one in self.targets]
-
     def _values(self, one: Target, selected: Float64) -> dict[str, float]:
         fitted = distribution(one.fitted)
         judged = fitted if one.held is None else distribution(one.held)
@@ -58,23 +53,26 @@ class Judge:
             "KL reduction": kl(judged, self.raw, self.epsilon) - found,
         }
 
-    def random(self, size: int, number: int) -> Int64:
-        """The n-grams of one random selection, by bucket."""
-        return stream.counts_of(self.pool, self.random_picks(size, number))
+    def random(self, size: int) -> list[Int64]:
+        """The n-grams of ``RANDOM_DRAWS`` random selections, by bucket."""
+        if size not in self._random:
+            draws = (self.random_picks(size, number) for number in range(RANDOM_DRAWS))
+            self._random[size] = [stream.counts_of(self.pool, picks) for picks in draws]
+        return self._random[size]
 
     def random_picks(self, size: int, number: int) -> Picks:
         """The documents of one random selection."""
         return stream.best(self.pool, size, Draw(seed=self.seed * _FIRST + _FIRST + number))
 
-    def gain(self, one: Target, counts: Int64, other: Int64) -> dict[str, float]:
-        """KL to the held-out documents of ``other`` less that of ``counts``, with its interval.
+    def gain(self, one: Target, counts: Int64, others: Sequence[Int64]) -> dict[str, float]:
+        """The mean KL to the held-out documents of ``others`` less that of ``counts``, with its interval.
 
-        The target's entropy cancels: it is the mean over the held-out n-grams of the log ratio of the two selections'
-        probabilities, a ratio of sums over documents, so that documents are resampled (percentile bootstrap).
+        The target's entropy cancels: it is the mean over the held-out n-grams of the log ratio of probabilities, a
+        ratio of sums over documents, so that documents are resampled (percentile bootstrap).
         """
         features = self._judging(one)
-        first, second = distribution(counts), distribution(other)
-        ratio = np.log(first + self.epsilon) - np.log(second + self.epsilon)
+        second = np.mean([np.log(distribution(other) + self.epsilon) for other in others], axis=0)
+        ratio = np.log(distribution(counts) + self.epsilon) - second
         sums = np.stack([features.by_row(ratio), np.diff(features.indptr).astype(np.float64)], axis=1)
         drawn = stats.Bootstrap(np.arange(len(features)), seed=self.seed).sums(sums)
         low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1e-12), [0.025, 0.975])
@@ -84,6 +82,10 @@ class Judge:
         if one.name not in self._judged:
             self._judged[one.name] = one.features(fitted=one.held is None, most=5_000)
         return self._judged[one.name]
+
+    @cached_property
+    def _random(self) -> dict[int, list[Int64]]:
+        return {}
 
     @cached_property
     def _judged(self) -> dict[str, Features]:
@@ -112,9 +114,3 @@ def band(values: Sequence[float]) -> dict[str, float]:
 def mean_of(values: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean over targets of each measure."""
     return {name: float(np.mean([one[name] for one in values])) for name in MEASURES}
-
-
-def distances(judge: Judge, size: int, draws: int = RANDOM_DRAWS) -> dict[str, Any]:
-    """Bands of ``MEASURES`` for random selections of a size."""
-    found = [mean_of(judge.values(judge.random(size, number))) for number in range(draws)]
-    return {name: band([one[name] for one in found]) for name in MEASURES}

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from posbench.dsir import pool, sources
 from posbench.dsir import strata as strata_of
 from posbench.dsir import target as targets
-from posbench.dsir.features import Features
 from posbench.dsir.pool import Pool
 from posbench.dsir.quotas import apportion, spread
 from posbench.dsir.selectors import DEFAULT
@@ -88,13 +87,10 @@ def _quotas(order: Order, strata: Strata, raw: Pool, pools: Sequence[Pool], size
     return {code: int(count) for code, count in enumerate(counts)}
 
 
-def target_of(order: Order, progress: Progress = no_progress) -> tuple[Features, dict[str, Any]]:
-    """The targets' features, all as one and nothing held out, and what identifies them: names, sizes, fingerprints."""
-    cache = Cache(order.cache)
+def target_of(order: Order, progress: Progress = no_progress) -> Target:
+    """The targets as one, split as the order says."""
     pools = []
     for name in order.targets:
         one = source(name, order.options, progress)
-        pools.append(pool.pool(one, reading_for(order, one, []), cache, order.crew, progress))
-    whole = targets.target(" + ".join(one.source.name for one in pools), pools, 0.0, order.seed)
-    prints = [one.fingerprint for one in pools]
-    return whole.features(), {"name": whole.name, "documents": whole.documents, "fingerprints": prints}
+        pools.append(pool.pool(one, reading_for(order, one, []), Cache(order.cache), order.crew, progress))
+    return _targets(replace(order, joint=True), pools)[0]

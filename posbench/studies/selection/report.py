@@ -12,7 +12,7 @@ from posbench.dsir.scorers import SELECTORS
 from posbench.dsir.stream import Draw, Picks
 from posbench.errors import UsageError
 from posbench.studies.selection import drift
-from posbench.studies.selection.judge import MEASURES, RANDOM_DRAWS
+from posbench.studies.selection.judge import MEASURES
 from posbench.studies.selection.work import Work, chosen_by, header
 from posbench.types import Int64, Report
 
@@ -41,8 +41,8 @@ def _rows(work: Work, chosen: Sequence[Picks]) -> Iterator[dict[str, Any]]:
     sizes = _sizes(work)
     advance = work.progress("comparing", len(sizes) * (len(SELECTORS) if len(sizes) > 1 else 1))
     for size in sizes:
-        for draw in range(RANDOM_DRAWS):
-            yield from _of(work, "random", size, draw, judge.values(judge.random(size, draw)))
+        for draw, counts in enumerate(judge.random(size)):
+            yield from _of(work, "random", size, draw, judge.values(counts))
         advance(1)
         if len(sizes) > 1:
             for selector in SELECTORS:
@@ -91,7 +91,7 @@ def _about(work: Work, chosen: Sequence[Picks]) -> dict[str, Any]:
     """What the rows do not hold."""
     picks = _all(chosen)
     random = work.judge.random_picks(work.size, 0)
-    counts, other = _counts(work.raw, chosen), stream.counts_of(work.raw, random)
+    counts, others = _counts(work.raw, chosen), work.judge.random(work.size)
     return {
         "raw": _source(work.raw) | {"repeated_texts": stream.repeated(work.raw)},
         "targets": [
@@ -106,7 +106,7 @@ def _about(work: Work, chosen: Sequence[Picks]) -> dict[str, Any]:
             "repeated_texts": len(picks) - len(np.unique(picks.content)),
             "quotas": _quotas(work),
         },
-        "gain_over_random": [work.judge.gain(one, counts, other) for one in work.targets],
+        "gain_over_random": [work.judge.gain(one, counts, others) for one in work.targets],
         "effective_sample_size": _effective(work),
         "log_weights": [drift.histogram(weigher.plain.blocks) for weigher in work.weighers],
         "drift": {"length": _lengths(work, picks, random), **_labels(work, picks, random)},

@@ -74,7 +74,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     for target, gain in zip(summary["targets"], summary["gain_over_random"], strict=True):
         if gain["low"] <= 0 and selector != "random":
             yield (
-                f"no nearer to {target['name']} than a random selection of {size:,}: held-out KL lower by "
+                f"no nearer to {target['name']} than random selections of {size:,}: held-out KL lower by "
                 f"{gain['value']:.3f} ({gain['low']:.3f}..{gain['high']:.3f})"
             )
     if summary["divergence"]["selected"]["KL reduction"] <= 0:

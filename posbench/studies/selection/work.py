@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Work:
     seconds: dict[str, float] = field(default_factory=dict)
     weighers: list[Weigher] = field(default_factory=list)
 
-    @property
+    @cached_property
     def judge(self) -> Judge:
         """What the selection is measured against."""
         return Judge(self.raw, self.targets, self.order.settings.epsilon, self.order.seed)
