@@ -214,6 +214,19 @@ def test_noise_is_not_taken_for_order(measured):
     assert abs(found["anchoring"]["anchoring"]["value"]) < 0.06
 
 
+def test_windows_are_measured_as_whole_lists_are(measured, folder):
+    recipe = folder / "listwise.toml"
+    recipe.write_text('strategy = "sliding"\nwindow = 10\nstep = 5\n' + recipe.read_text())
+    found = measured(known.Knowing(worth))
+    assert found["strategy"] == "sliding"
+    assert all(one["value"] == 1 for one in found["quality"]["orders"])
+    assert found["names"]["name"]["value"] is None
+    assert abs(found["names"]["slot"]["value"]) < 1
+    copied = measured(known.copying, name="copying")
+    assert copied["anchoring"]["anchoring"]["value"] == pytest.approx(1)
+    assert found["facts"]["cost"]["calls"] == QUERIES * 20 * 7
+
+
 def test_a_finished_study_is_read_and_calls_are_not_made_twice(measured, folder):
     first = measured(known.Knowing(worth, 0.5))
     assert measured(known.Knowing(worth, 0.5)) == first

@@ -13,7 +13,7 @@ def print_study(summary: Mapping[str, Any], fresh: bool) -> None:
     _quality(summary["quality"])
     _agreement(summary)
     _exposure(summary["exposure"])
-    _places(summary["places"], summary["depth"])
+    _places(summary["places"])
     _malformed(summary["malformed"])
     common.echo()
     cost = summary["facts"]["cost"]
@@ -53,10 +53,10 @@ def _quality(quality: Mapping[str, Any]) -> None:
 
 
 def _agreement(summary: Mapping[str, Any]) -> None:
-    table = plain_table("agreement of rankings", "shuffles", "repeats (noise)", "lost to order", "original, reversed")
+    table = plain_table("agreement", "shuffles", "repeats (noise)", "lost to order", "reversed")
     for name, one in summary["consistency"].items():
         kinds = (one["shuffles"], one["repeats"], one["lost_to_order"], one["reversed"])
-        table.add_row(name, *(_figure(kind) for kind in kinds))
+        table.add_row(name, *(_figure(kind, 2) for kind in kinds))
     common.echo()
     terminal().print(table)
     table = plain_table("output order repeats", "Kendall's tau")
@@ -78,7 +78,7 @@ def _exposure(exposure: Mapping[str, Any]) -> None:
     if exposure["repaired"]["curve"] is None:
         common.echo(f"exposure: {exposure['repaired']['why']}")
         return
-    table = plain_table("share of the top 10 by tenth of the input, 1 is fair", *map(str, range(1, 11)))
+    table = plain_table("top 10 by tenth of the input, 1 is fair", *map(str, range(1, 11)))
     for name, label in (("repaired", "rankings"), ("said", "before repair")):
         curve = exposure[name]["curve"]
         if curve is not None:
@@ -93,17 +93,13 @@ def _exposure(exposure: Mapping[str, Any]) -> None:
     )
 
 
-def _places(places: Sequence[Mapping[str, Any]], depth: int) -> None:
+def _places(places: Sequence[Mapping[str, Any]]) -> None:
     if not places:
         return
-    table = plain_table("one relevant document put at", "output rank", "reciprocal rank", "is first")
+    table = plain_table("a relevant document put at", "output rank", "reciprocal rank", "is first")
     for one in places:
-        table.add_row(
-            f"{1 + round(one['place'] * (depth - 1))}",
-            _figure(one["rank"], 1),
-            _figure(one["RR"]),
-            _figure(one["first"]),
-        )
+        label = {0.0: "the head of the list", 1.0: "its end"}.get(one["place"], f"{one['place']:.0%} of it")
+        table.add_row(label, _figure(one["rank"], 1), _figure(one["RR"]), _figure(one["first"]))
     common.echo()
     terminal().print(table)
 

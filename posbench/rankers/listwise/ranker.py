@@ -185,7 +185,7 @@ def _next(strategy: Strategy, orders: list[Order] | None, into: Reranked) -> lis
     except StopIteration as end:
         into.order = tuple(int(item) for item in end.value)
         if into.calls != 1:
-            into.said = len(into.order) if set(into.kinds) <= {"ok"} else 0
+            into.said, into.names = len(into.order) if set(into.kinds) <= {"ok"} else 0, ()
         return None
 
 

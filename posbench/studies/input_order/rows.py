@@ -27,7 +27,7 @@ class Seen:
         order: input places, best first.
         said: how many of them the model named itself.
         kinds: of its answers, and how many had it.
-        names: the identifiers of the places, where they were shuffled.
+        names: the identifiers of the places, where they were shuffled and there was one window.
         repeated: identifiers that an answer named twice or more, and
         outside: those out of range.
     """
@@ -62,7 +62,7 @@ def columns(lists: Sequence[Seen], moved: int) -> dict[str, float]:
     found |= _exposed(shuffled)
     found |= _placed(lists, moved)
     found |= _malformed(lists, shuffled)
-    return found | _named([one for one in lists if one.names])
+    return found | _named([one for one in lists if one.shown.shuffle])
 
 
 def _consistency(lists: Sequence[Seen]) -> dict[str, float]:
@@ -143,10 +143,15 @@ def _share(one: Seen, of: Callable[[Sequence[int]], int]) -> float:
 
 
 def _named(named: Sequence[Seen]) -> dict[str, float]:
-    """Kendall's tau of output and place, and of output and identifier, where identifiers are shuffled."""
+    """Kendall's tau of output and place, and of output and identifier, where identifiers are shuffled.
+
+    Several windows have names of their own each, so that there are none of the whole list.
+    """
     return {
         "anchoring:slot": _mean(named, lambda one: ranks.tau(one.order)),
-        "anchoring:name": _mean(named, lambda one: ranks.tau([one.names[place] for place in one.order])),
+        "anchoring:name": _mean(
+            [one for one in named if one.names], lambda one: ranks.tau([one.names[place] for place in one.order])
+        ),
     }
 
 
