@@ -121,7 +121,7 @@ class VllmBackend:
         name = self.recipe.model or self.folder.name
         try:
             outputs: list[Any] = self._engine.generate(rows, parameters, use_tqdm=False)
-        except ValueError as error:
+        except (ValueError, import_module("vllm.exceptions").VLLMClientError) as error:
             raise UsageError(f"{name}: vLLM refuses a request: {error}") from error
         for output in outputs:
             reason = output.outputs[0].finish_reason
