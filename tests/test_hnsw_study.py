@@ -499,13 +499,13 @@ def test_models_are_ranked_with_and_without_an_index(capsys, tmp_path):
 LONG = """
 orders = ["random", "given"]
 data_seeds = 1
-level_seeds = 6
+level_seeds = 20
 probe = 0
 lid_k = 10
 
 [[vectors]]
 synthetic = "mixture"
-documents = 1000
+documents = 3000
 queries = 50
 parameters = { width = 32 }
 
@@ -532,13 +532,13 @@ def test_an_interrupted_study_goes_on(tmp_path):
     assert (process.returncode, out) == (130, "")
     assert err == "posbench: interrupted; the same command goes on where this one stopped\n"
     before = {path: path.stat().st_mtime_ns for path in finished_builds(kept)}
-    assert 2 <= len(before) < 12
+    assert 2 <= len(before) < 40
     done = subprocess.run(command, timeout=120, check=False, **quiet)
     assert (done.returncode, done.stderr) == (0, "")
     after = finished_builds(kept)
-    assert len(after) == 12
+    assert len(after) == 40
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert json.loads(done.stdout)["sets"][0]["arms"][0]["builds"] == 6
+    assert json.loads(done.stdout)["sets"][0]["arms"][0]["builds"] == 20
 
 
 def finished_builds(folder):
