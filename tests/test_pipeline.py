@@ -16,7 +16,7 @@ from posbench.rankers.pipeline import Pipeline, aligned, composed, fused, normal
 from posbench.recipe import PipelineRecipe, PythonRecipe
 from posbench.reranking import Rerank
 from posbench.store import Results
-from posbench.types import Run
+from posbench.types import Run, strings
 
 NAN = float("nan")
 RERANKER = """
@@ -220,6 +220,15 @@ def test_a_run_of_other_documents_is_refused(tmp_path, tiny):
         stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny)
     file.write_text("2 Q0 b 1 1.0 t\n2 Q0 a 1 1.0 t\n")
     assert stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny).docs.tolist() == [[-1, -1], [1, 0], [-1, -1]]
+
+
+def test_a_stored_run_of_more_queries_leaves_them_out_and_of_other_documents_is_refused(tiny):
+    run = Run.ranked(np.array([[0, 1], [1, 2], [2, 0]]), np.array([[2.0, 1.0]] * 3), tiny.doc_order)
+    table = stored.run_table(tiny, run)
+    fewer = replace(tiny, query_ids=tiny.query_ids[:2], queries=tiny.queries[:2])
+    np.testing.assert_array_equal(stored.stored_run(table, fewer).docs, run.docs[:2])
+    with pytest.raises(DataError, match="lines name documents that tiny lacks"):
+        stored.stored_run(table, replace(tiny, doc_ids=strings(["a", "b", "other"])))
 
 
 def test_a_pipeline_can_be_a_recipe(tmp_path, same, capsys):
