@@ -114,7 +114,7 @@ class ListwiseRanker:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Lists, calls and serial depth, answers by kind, what was cut, and what it cost; all so far."""
+        """Lists, calls and serial depth, answers by kind, what was cut and what it cost, since ``rank`` was last called."""
         return {**dict(self._lists), **self.asker.facts()}
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
@@ -127,6 +127,8 @@ class ListwiseRanker:
             raise UsageError(
                 f"{self.name} is a reranker and needs candidates: --model bm25 --rerank {self.name} --depth 100"
             )
+        self._lists.clear()
+        self.asker.begin()
         docs, scores = candidates.docs.copy(), np.zeros(candidates.docs.shape, np.float32)
         advance = self._progress(f"reranking with {self.name}", len(docs))
         for first in range(0, len(docs), _LISTS):

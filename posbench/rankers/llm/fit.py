@@ -11,6 +11,7 @@ from typing import Any
 
 from posbench.rankers.llm.calls import Backend, Constraint, Request
 from posbench.rankers.llm.prompts import Template
+from posbench.rankers.llm.tokens import Tokens
 
 _CHARACTERS = 4  # a token, where there is no tokenizer
 _KEPT = 1 << 14  # texts whose cut is remembered
@@ -53,10 +54,10 @@ class Fitter:
             return requests
         room = context - self._room
         doubtful = [n for n, row in enumerate(cut) if self._most(row, requests[n]) > room]
-        lengths = tokens.ids([one for n in doubtful if (one := requests[n]) is not None])
-        for n, ids in zip(doubtful, lengths, strict=True):
-            if len(ids) > room:
-                requests[n] = self._shrunk(cut[n], len(ids), room, constraint)
+        lengths = _lengths(tokens, [one for n in doubtful if (one := requests[n]) is not None])
+        for n, length in zip(doubtful, lengths, strict=True):
+            if length > room:
+                requests[n] = self._shrunk(cut[n], length, room, constraint)
         return requests
 
     def _limited(self, row: Mapping[str, str]) -> Mapping[str, str]:
@@ -96,9 +97,15 @@ class Fitter:
         while length > room and left > 0:
             left = max(0, left - (length - room))
             request = self._template.fill({**row, self._gives: tokens.cut(text, left)}, constraint)
-            length = len(tokens.ids([request])[0])
+            (length,) = _lengths(tokens, [request])
         if length > room:
             self.counts["refused"] += 1
             return None
         self.counts[f"{self._gives}_cut_to_fit"] += 1
         return request
+
+
+def _lengths(tokens: Tokens, requests: Sequence[Request]) -> list[int]:
+    """Tokens of each prompt and of the text given as its answer."""
+    prompts = tokens.ids(requests)
+    return [len(ids) + len(tokens.target(one.target)) for ids, one in zip(prompts, requests, strict=True)]

@@ -92,6 +92,8 @@ class OpenAIBackend:
             key = os.environ.get(recipe.key_env, "").strip()
             if not key:
                 raise MissingPartError(f"{recipe.model} needs a key: set the environment variable {recipe.key_env}")
+            if not (key.isascii() and key.isprintable()):  # http.client would show it in its complaint
+                raise UsageError(f"the key in {recipe.key_env} has a line break or a character outside ASCII")
         return Transport(recipe.url, key, recipe.timeout, recipe.retries, recipe.backoff)
 
     def _check(self, request: Request) -> None:
