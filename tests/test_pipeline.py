@@ -13,6 +13,7 @@ from posbench.cli import main
 from posbench.errors import DataError, RecipeError, UsageError
 from posbench.evaluate import evaluate
 from posbench.rankers.pipeline import Pipeline, aligned, composed, fused, normalised, ties_of
+from posbench.rankers.reranks import reranked as reranked_recipe
 from posbench.recipe import PipelineRecipe, PythonRecipe
 from posbench.reranking import Rerank
 from posbench.store import Results
@@ -288,3 +289,17 @@ def test_a_server_takes_the_place_of_the_recipes_backend(capsys, tmp_path, same,
 def test_a_missing_recipe_is_named():
     with pytest.raises(RecipeError):
         reranked.resolve("no-such-ranker")
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "said"),
+    [
+        ("ms-marco-minilm", {"server": "http://h/v1"}, "engine cross-encoder runs in this process alone"),
+        ("monot5-base", {"server": "http://h/v1"}, "engine seq2seq runs in this process alone"),
+        ("erank-4b", {"server_model": "m"}, "say --server URL too"),
+        ("fullrank-7b", {"key_env": "KEY"}, "say --server URL too"),
+    ],
+)
+def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):
+    with pytest.raises(UsageError, match=said):
+        reranked_recipe("bm25", recipe.ranker("bm25"), Rerank(name, **wish))

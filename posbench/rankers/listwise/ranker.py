@@ -114,7 +114,7 @@ class ListwiseRanker:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Lists, calls, serial depth, answers by kind, what was cut and what it cost, since ``rank`` was last called."""
+        """Lists, calls, serial depth, answers by kind, what was cut and what it cost since ``rank`` was last called."""
         return {**dict(self._lists), **self.asker.facts()}
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
