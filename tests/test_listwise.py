@@ -310,11 +310,12 @@ def test_steps_of_a_list_that_was_cut_to_fit_stay_within_the_context(tmp_path, t
 
 
 def test_facts_are_of_the_last_run_so_that_collections_add_up(tmp_path, hundred):
-    ranker = made(tmp_path)
+    ranker = made(tmp_path, document_words=2)
     for _ in range(2):
         ranker.rank(hundred, candidates(hundred))
         facts = ranker.facts()
         assert (facts["lists"], facts["calls"], facts["answers"], facts["cost"]["calls"]) == (5, 5, {"ok": 5}, 5)
+        assert facts["fit"] == {"passages_cut_to_words": 100}  # different texts
 
 
 def test_a_plain_server_is_not_sent_what_it_does_not_know(tmp_path, server):

@@ -76,7 +76,7 @@ class Asker:
         """Forgets what happened so far."""
         self.kinds.clear()
         self.asked_again = 0
-        self.fitter.counts.clear()
+        self.fitter.begin()
         self.client.begin()
 
     def facts(self) -> dict[str, Any]:
