@@ -225,6 +225,7 @@ def test_a_random_model_held_by_a_mask_writes_valid_rankings(tmp_path, tiny_llm,
         assert one.said == (top or n)
         assert sorted(one.order) == list(range(n))
     assert ranker.describe()["held_by"] == "mask"
+    assert re.fullmatch("[0-9a-f]{16}", ranker.facts()["chat_template"])
     free = made(tmp_path, backend=backend, answering=masks.RankingBackend(backend, tmp_path, "cpu"), constrained="no")
     assert "ok" not in free.rerank([Listed("one", numbers(9))])[0].kinds
 

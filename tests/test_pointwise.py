@@ -436,6 +436,7 @@ def test_real_weights_rank_by_likelihood_and_stumble_over_eranks_prompt(smollm2,
     assert run.docs[:2, 0].tolist() == [0, 1]
     assert facts["answers"] == {"ok": 9}
     run, facts = found["smollm2-erank"]
+    assert len(facts["chat_template"]) == 16
     assert facts["cost"]["reused_tokens"] > 9 * 50  # the instructions before the query, of all but each batch's first
     assert 0 < facts["score_mass"] < 1
     assert ((run.scores > 0) & (run.scores < 10)).all()

@@ -64,7 +64,12 @@ class Scorer:
     def facts(self) -> dict[str, Any]:
         """What happened since: answers by kind, what was cut, and what it cost."""
         cut = dict(sorted(self.fitter.counts.items())) if self.prompt else {}
-        return {"answers": dict(sorted(self.counts.items())), "fit": cut, "cost": self.client.cost()}
+        return {
+            "answers": dict(sorted(self.counts.items())),
+            "fit": cut,
+            "chat_template": self.client.template() if self.prompt else "",
+            "cost": self.client.cost(),
+        }
 
     def score(self, pairs: Sequence[Pair]) -> Float64:
         """A score a pair: float64[N], NaN where the answer has none."""

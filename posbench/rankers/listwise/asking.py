@@ -85,6 +85,7 @@ class Asker:
             "answers": dict(sorted(self.kinds.items())),
             "asked_again": self.asked_again,
             "fit": dict(sorted(self.fitter.counts.items())),
+            "chat_template": self.client.template(),
             "cost": self.client.cost(),
         }
 

@@ -74,6 +74,11 @@ class Client:
         self.ledger = Ledger()
         self._faults = dict(self.backend.faults())
 
+    def template(self) -> str:
+        """A hash of the chat template that prompts were rendered with; "" where it is not known here."""
+        tokens = self.backend.tokens
+        return tokens.template if tokens is not None else ""
+
     def ask(self, requests: Sequence[Request], sampling: Sampling) -> list[Answer]:
         """The answer to each request. What is known is not asked again; what comes is kept at once.
 
