@@ -282,6 +282,10 @@ def test_a_server_takes_the_place_of_the_recipes_backend(capsys, tmp_path, same,
     assert found["ranker"] == "bm25>same+mine@3"
     assert len(server.calls) == found["rerank"]["facts"]["cost"]["calls"] - found["rerank"]["facts"]["cost"]["cached"]
     assert server.calls[0][1]["messages"][0]["content"].startswith("Is ")
+    assert "max_tokens" in server.calls[0][1]
+    again = [*arguments, "--dialect", "openai", "--out", tmp_path / "o", "--cache", tmp_path / "c"]
+    assert call(capsys, "eval", *again)[0] == 0
+    assert "max_completion_tokens" in server.calls[-1][1]
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + (out + err).encode()
     assert b"sk-very-secret" not in kept
 
@@ -298,6 +302,7 @@ def test_a_missing_recipe_is_named():
         ("monot5-base", {"server": "http://h/v1"}, "engine seq2seq runs in this process alone"),
         ("erank-4b", {"server_model": "m"}, "say --server URL too"),
         ("fullrank-7b", {"key_env": "KEY"}, "say --server URL too"),
+        ("fullrank-7b", {"dialect": "openai"}, "say --server URL too"),
     ],
 )
 def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):

@@ -65,8 +65,8 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
         if not isinstance(recipe, PointwiseRecipe):
             raise ValueError(f"score {wish.score!r}; a listwise reranker gives ranks")
         changes["score"] = wish.score
-    if not wish.server and (wish.server_model or wish.key_env):
-        raise ValueError("--server-model and --key-env are of a server: say --server URL too")
+    if not wish.server and (wish.server_model or wish.key_env or wish.dialect):
+        raise ValueError("--server-model, --key-env and --dialect are of a server: say --server URL too")
     if wish.server:
         own = recipe.backend
         if own.engine in ("cross-encoder", "seq2seq"):
@@ -76,7 +76,7 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
             engine="openai",
             url=wish.server,
             model=model,
-            dialect="vllm",
+            dialect="openai" if wish.dialect == "openai" else "vllm",
             key_env=wish.key_env,
             source=own.source,
             context=own.context,
