@@ -17,6 +17,7 @@ from posbench.rankers.llm.calls import Answer, Constraint, Message, Request, Sam
 from posbench.rankers.llm.client import Client
 from posbench.recipe import digest
 from posbench.reranking import Backend
+from posbench.sources import Source
 
 KEY = "sk-very-secret-0123456789"
 
@@ -213,6 +214,17 @@ def test_openings_and_constraints_are_sent_in_vllms_words(server, tmp_path):
     assert body["messages"][-1] == {"role": "assistant", "content": "<a>"}
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     assert body["structured_outputs"] == {"choice": ["1", "2"]}
+
+
+def test_a_second_request_for_wanted_tokens_is_accounted(server, tmp_path, tiny_llm):
+    server.reply = lambda body: "a" if "logprob_token_ids" not in body else "bb"
+    asked = client(server, tmp_path, dialect="vllm", source=(Source(path=str(tiny_llm)),))
+    (answer,) = asked.ask(chats(1), Sampling(max_tokens=4, top=1, also=("7",)))
+    bodies = [body for _, body, _ in server.calls]
+    assert len(bodies) == 2
+    assert answer.text == "a"
+    assert (answer.answer_tokens, answer.reused_tokens) == (3, 8)
+    assert answer.prompt_tokens == sum(len(json.dumps(body)) for body in bodies)
 
 
 def test_reasoning_that_a_server_takes_out_is_put_back():

@@ -116,6 +116,10 @@ class OpenAIBackend:
             one = msgspec.structs.replace(sampling, max_tokens=1, temperature=0.0, top=1)
             named = self._asked(transport, msgspec.structs.replace(request, constraint=None), one, also)
             _add(answer.tokens[0], named.tokens, sampling.also)
+            counts = ("prompt_tokens", "answer_tokens", "reused_tokens")
+            answer = msgspec.structs.replace(
+                answer, **{name: getattr(answer, name) + getattr(named, name) for name in counts}
+            )
         return answer
 
     def _unnamed(self, answer: Answer, sampling: Sampling) -> list[int]:
