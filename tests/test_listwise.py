@@ -310,6 +310,21 @@ def test_steps_of_a_list_that_was_cut_to_fit_stay_within_the_context(tmp_path, t
     assert 2900 < min(seen) <= max(seen) <= 3000
 
 
+def test_answers_are_shown_as_they_come(tmp_path, hundred):
+    seen = []
+
+    def progress(title, total):
+        seen.append([title, total, 0])
+        mine = seen[-1]
+        return lambda n: mine.__setitem__(2, mine[2] + n)
+
+    backend = InstantBackend(INSTANT, tmp_path, known.copying, name="test")
+    changed = ListwiseRecipe(description="d", licence="l", backend=INSTANT)
+    ranker = ListwiseRanker(changed, cache=tmp_path, backend=backend, progress=progress, name="r")
+    ranker.rank(hundred, candidates(hundred))
+    assert seen == [["reranking with r", 5, 5], ["asking the model", 5, 5]]
+
+
 def test_facts_are_of_the_last_run_so_that_collections_add_up(tmp_path, hundred):
     ranker = made(tmp_path, document_words=2)
     for _ in range(2):

@@ -212,7 +212,11 @@ def progress(args: argparse.Namespace) -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def begin(title: str, total: int) -> Callable[[int], None]:
-            task = bars.add_task(title, total=total)
+            over = (one.id for one in bars.tasks if one.description == title and one.finished)
+            if (task := next(over, None)) is None:
+                task = bars.add_task(title, total=total)
+            else:  # what is begun again and again takes one line
+                bars.reset(task, total=total)
             return lambda n: bars.advance(task, n)
 
         yield begin

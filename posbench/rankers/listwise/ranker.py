@@ -91,7 +91,8 @@ class ListwiseRanker:
         self.recipe, self.name, self._progress = recipe, name, progress
         answering = backend or _backend(recipe, cache or default_cache(), device)
         self.weights = getattr(answering, "weights", None)
-        self.asker = Asker(recipe, Client(answering, cache, (recipe.backend.price_in, recipe.backend.price_out)))
+        prices = (recipe.backend.price_in, recipe.backend.price_out)
+        self.asker = Asker(recipe, Client(answering, cache, prices, progress))
         self._lists: Counter[str] = Counter()
 
     def describe(self) -> Mapping[str, Any]:
