@@ -113,7 +113,8 @@ class Rerank(msgspec.Struct, frozen=True):
     """What a caller wants reranked, and how; what is empty or 0 is as the recipe has it.
 
     ``server`` is the address of a server that speaks OpenAI's protocol and has the recipe's model under
-    ``server_model`` (by default the model's name on the hub); ``key_env`` names the variable with its key.
+    ``server_model`` (by default the model's name on the hub); ``key_env`` names the variable with its key, and
+    ``dialect`` is "vllm" (as by default) or "openai".
     """
 
     name: str
@@ -126,3 +127,4 @@ class Rerank(msgspec.Struct, frozen=True):
     server: str = ""
     server_model: str = ""
     key_env: str = ""
+    dialect: str = ""

@@ -14,7 +14,7 @@ from posbench.evaluate import constant
 from posbench.loaders import trec
 from posbench.reranking import RunRecipe
 from posbench.store import result_in, sha256_of
-from posbench.types import Collection, Float64, Run, Strings, index_of, strings
+from posbench.types import Collection, Float64, Int32, Run, Strings, index_of, strings
 
 
 def resolve(name: str) -> tuple[str, RunRecipe] | None:
@@ -67,14 +67,24 @@ class StoredRanker:
         query = index_of(collection.query_ids, rows.queries)
         mine = np.flatnonzero(query >= 0)
         docs = rows.docs.take(pa.array(mine))
-        doc = index_of(collection.doc_ids, docs)
-        if (doc < 0).any():
-            one = docs[int(np.flatnonzero(doc < 0)[0])].as_py()
-            raise DataError(
-                f"{self._path}: {int((doc < 0).sum())} lines name documents that {collection.name} lacks, the first "
-                f"{one!r}; expected a run of the same documents"
-            )
+        doc = _known(docs, collection, str(self._path))
         return _padded(query[mine], doc, rows.scores[mine], collection)
+
+
+def _known(docs: Strings, collection: Collection, source: str) -> Int32:
+    """The numbers of documents in a collection.
+
+    Raises:
+        DataError: it lacks some.
+    """
+    doc = index_of(collection.doc_ids, docs)
+    if (doc < 0).any():
+        one = docs[int(np.flatnonzero(doc < 0)[0])].as_py()
+        raise DataError(
+            f"{source}: {int((doc < 0).sum())} lines name documents that {collection.name} lacks, the first "
+            f"{one!r}; expected a run of the same documents"
+        )
+    return doc
 
 
 def _padded(query: Any, doc: Any, scores: Float64, collection: Collection) -> Run:
@@ -107,10 +117,17 @@ def run_table(collection: Collection, ranked: Run) -> pa.Table:
 
 
 def stored_run(table: pa.Table, collection: Collection) -> Run:
-    """The run of one collection from a stored table."""
+    """The run of one collection from a stored table; queries that the collection lacks are left out.
+
+    Raises:
+        DataError: it has documents that the collection lacks.
+    """
     mine = table.filter(pc.equal(table["dataset"].cast(pa.string()), collection.name))
     query = index_of(collection.query_ids, _column(mine, "query_id"))
-    doc = index_of(collection.doc_ids, _column(mine, "doc_id"))
+    if (query < 0).any():
+        mine, query = mine.filter(pa.array(query >= 0)), query[query >= 0]
+    docs = _column(mine, "doc_id")
+    doc = _known(docs, collection, "the stored result")
     rank = mine["rank"].to_numpy() - 1
     shape = (len(collection.query_ids), int(rank.max(initial=-1)) + 1)
     docs, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)

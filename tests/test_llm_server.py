@@ -15,7 +15,9 @@ from posbench.errors import BackendError, DataError, MissingPartError, UsageErro
 from posbench.rankers import llm
 from posbench.rankers.llm.calls import Answer, Constraint, Message, Request, Sampling, Token, pruned
 from posbench.rankers.llm.client import Client
+from posbench.recipe import digest
 from posbench.reranking import Backend
+from posbench.sources import Source
 
 KEY = "sk-very-secret-0123456789"
 
@@ -122,6 +124,19 @@ def test_a_prompt_that_is_too_long_is_an_answer_of_its_own(server, tmp_path):
     asked = client(server, tmp_path)
     assert asked.ask(chats(1), Sampling()) == [Answer("", "too_long")]
     assert asked.cost()["finish"] == {"too_long": 1}
+    assert not client(server, tmp_path).ask(chats(1), Sampling())[0].missing  # the server has more room now
+
+
+def test_new_books_have_no_faults_of_old_ones(server, tmp_path):
+    server.faults = ["status:500"]
+    asked = client(server, tmp_path)
+    asked.ask(chats(1), Sampling())
+    assert asked.cost()["faults"] == {"status 500": 1}
+    asked.begin()
+    server.faults = ["drop", "status:500"]
+    asked.ask(chats(3)[1:], Sampling())
+    assert sum(asked.cost()["faults"].values()) == 2
+    assert (asked.cost()["calls"], asked.cost()["faults"]["status 500"]) == (2, 1)
 
 
 def test_a_filtered_answer_says_so(server, tmp_path):
@@ -138,6 +153,23 @@ def test_a_request_that_is_refused_is_not_tried_again(server, tmp_path, status, 
     assert len(server.calls) == 1
     assert KEY not in str(error.value)
     assert "[key]" in str(error.value)
+
+
+def test_no_part_of_a_key_is_shown_where_a_complaint_is_cut(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", KEY)
+    server.faults = ["far"]
+    with pytest.raises(BackendError) as error:
+        client(server, tmp_path, key_env="SECRET").ask(chats(1), Sampling())
+    assert "xx" in str(error.value)
+    assert KEY[:3] not in str(error.value)
+
+
+@pytest.mark.parametrize("odd", ["\n", "\u2026"])
+def test_a_key_that_no_header_takes_is_not_shown(server, tmp_path, monkeypatch, odd):
+    monkeypatch.setenv("SECRET", f"{KEY}{odd}{KEY}")
+    with pytest.raises(UsageError, match="the key in SECRET has a line break") as error:
+        client(server, tmp_path, key_env="SECRET").ask(chats(1), Sampling())
+    assert KEY not in str(error.value)
 
 
 def test_the_key_is_sent_and_stays_out_of_all_that_is_kept(server, tmp_path, monkeypatch, caplog):
@@ -184,6 +216,17 @@ def test_openings_and_constraints_are_sent_in_vllms_words(server, tmp_path):
     assert body["structured_outputs"] == {"choice": ["1", "2"]}
 
 
+def test_a_second_request_for_wanted_tokens_is_accounted(server, tmp_path, tiny_llm):
+    server.reply = lambda body: "a" if "logprob_token_ids" not in body else "bb"
+    asked = client(server, tmp_path, dialect="vllm", source=(Source(path=str(tiny_llm)),))
+    (answer,) = asked.ask(chats(1), Sampling(max_tokens=4, top=1, also=("7",)))
+    bodies = [body for _, body, _ in server.calls]
+    assert len(bodies) == 2
+    assert answer.text == "a"
+    assert (answer.answer_tokens, answer.reused_tokens) == (3, 8)
+    assert answer.prompt_tokens == sum(len(json.dumps(body)) for body in bodies)
+
+
 def test_reasoning_that_a_server_takes_out_is_put_back():
     from posbench.rankers.llm.openai import read_chat
 
@@ -216,6 +259,22 @@ def test_a_damaged_cache_is_named(server, tmp_path):
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(DataError, match="damaged cache of calls"):
         client(server, tmp_path).ask(chats(1), Sampling())
+
+
+def test_a_cache_that_cannot_be_written_is_not_called_damaged(server, tmp_path, monkeypatch):
+    asked = client(server, tmp_path)
+    asked.ask(chats(1), Sampling())
+    monkeypatch.setattr("posbench.rankers.llm.cache._PATIENCE", 0.01)
+    with sqlite3.connect(next(tmp_path.glob("llm/*.sqlite")), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError, match="cannot be used: database is locked"):
+            client(server, tmp_path).ask(chats(2), Sampling())
+        other.execute("ROLLBACK")
+    other.close()
+    backend = llm.backend(recipe(server), tmp_path)
+    (tmp_path / "taken" / "llm" / f"{digest(backend.describe())}.sqlite").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be used: unable to open"):
+        Client(backend, tmp_path / "taken").ask(chats(1), Sampling())
 
 
 def test_a_killed_run_pays_for_no_answer_twice(server, tmp_path):

@@ -13,10 +13,11 @@ from posbench.cli import main
 from posbench.errors import DataError, RecipeError, UsageError
 from posbench.evaluate import evaluate
 from posbench.rankers.pipeline import Pipeline, aligned, composed, fused, normalised, ties_of
+from posbench.rankers.reranks import reranked as reranked_recipe
 from posbench.recipe import PipelineRecipe, PythonRecipe
 from posbench.reranking import Rerank
 from posbench.store import Results
-from posbench.types import Run
+from posbench.types import Run, strings
 
 NAN = float("nan")
 RERANKER = """
@@ -222,6 +223,15 @@ def test_a_run_of_other_documents_is_refused(tmp_path, tiny):
     assert stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny).docs.tolist() == [[-1, -1], [1, 0], [-1, -1]]
 
 
+def test_a_stored_run_of_more_queries_leaves_them_out_and_of_other_documents_is_refused(tiny):
+    run = Run.ranked(np.array([[0, 1], [1, 2], [2, 0]]), np.array([[2.0, 1.0]] * 3), tiny.doc_order)
+    table = stored.run_table(tiny, run)
+    fewer = replace(tiny, query_ids=tiny.query_ids[:2], queries=tiny.queries[:2])
+    np.testing.assert_array_equal(stored.stored_run(table, fewer).docs, run.docs[:2])
+    with pytest.raises(DataError, match="lines name documents that tiny lacks"):
+        stored.stored_run(table, replace(tiny, doc_ids=strings(["a", "b", "other"])))
+
+
 def test_a_pipeline_can_be_a_recipe(tmp_path, same, capsys):
     path = tmp_path / "two.toml"
     path.write_text(
@@ -272,6 +282,10 @@ def test_a_server_takes_the_place_of_the_recipes_backend(capsys, tmp_path, same,
     assert found["ranker"] == "bm25>same+mine@3"
     assert len(server.calls) == found["rerank"]["facts"]["cost"]["calls"] - found["rerank"]["facts"]["cost"]["cached"]
     assert server.calls[0][1]["messages"][0]["content"].startswith("Is ")
+    assert "max_tokens" in server.calls[0][1]
+    again = [*arguments, "--dialect", "openai", "--out", tmp_path / "o", "--cache", tmp_path / "c"]
+    assert call(capsys, "eval", *again)[0] == 0
+    assert "max_completion_tokens" in server.calls[-1][1]
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + (out + err).encode()
     assert b"sk-very-secret" not in kept
 
@@ -279,3 +293,18 @@ def test_a_server_takes_the_place_of_the_recipes_backend(capsys, tmp_path, same,
 def test_a_missing_recipe_is_named():
     with pytest.raises(RecipeError):
         reranked.resolve("no-such-ranker")
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "said"),
+    [
+        ("ms-marco-minilm", {"server": "http://h/v1"}, "engine cross-encoder runs in this process alone"),
+        ("monot5-base", {"server": "http://h/v1"}, "engine seq2seq runs in this process alone"),
+        ("erank-4b", {"server_model": "m"}, "say --server URL too"),
+        ("fullrank-7b", {"key_env": "KEY"}, "say --server URL too"),
+        ("fullrank-7b", {"dialect": "openai"}, "say --server URL too"),
+    ],
+)
+def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):
+    with pytest.raises(UsageError, match=said):
+        reranked_recipe("bm25", recipe.ranker("bm25"), Rerank(name, **wish))

@@ -326,6 +326,15 @@ def test_the_likelihood_of_the_query(tiny_llm, tmp_path, tiny):
     assert run.scores[0, 0] == pytest.approx(np.mean(logs), abs=2e-3)
 
 
+def test_a_long_document_leaves_room_for_the_query_behind_it(tiny_llm, tmp_path, tiny):
+    backend = model(tiny_llm, tmp_path)
+    queries, texts = strings(["honey from bees"] * 2), strings(["bees and honey " * 200, "bees"])
+    ranker = graded(tmp_path, answering=backend, method="likelihood", prompt="query-likelihood")
+    assert np.isfinite(ranker.pairs(queries, texts)).all()
+    facts = ranker.facts()
+    assert (facts["answers"], facts["fit"]) == ({"ok": 2}, {"document_cut_to_fit": 1})
+
+
 def test_a_score_that_needs_log_probabilities_says_so(server, tmp_path, tiny):
     backend = Backend(engine="openai", url=server.url, model="m")
     server.reply = lambda body: "<answer>7</answer>"
@@ -427,6 +436,7 @@ def test_real_weights_rank_by_likelihood_and_stumble_over_eranks_prompt(smollm2,
     assert run.docs[:2, 0].tolist() == [0, 1]
     assert facts["answers"] == {"ok": 9}
     run, facts = found["smollm2-erank"]
+    assert len(facts["chat_template"]) == 16
     assert facts["cost"]["reused_tokens"] > 9 * 50  # the instructions before the query, of all but each batch's first
     assert 0 < facts["score_mass"] < 1
     assert ((run.scores > 0) & (run.scores < 10)).all()

@@ -100,11 +100,28 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ties", choices=("first", "docid"), default="first", help="what orders equal scores (default first: stage)"
     )
-    group.add_argument("--prompt", default="", metavar="FILE", help="a prompt instead of the recipe's")
     group.add_argument("--score", default="", metavar="NAME", help="published, expected, integer; probability, margin")
+    add_server(group)
+
+
+def add_server(group: "argparse._ActionsContainer") -> None:
+    """What is asked instead of the recipe's prompt and model: read back by ``asked``."""
+    group.add_argument("--prompt", default="", metavar="FILE", help="a prompt instead of the recipe's")
     group.add_argument("--server", default="", metavar="URL", help="ask this OpenAI-compatible server, up to /v1")
     group.add_argument("--server-model", default="", metavar="NAME", help="the server's name for the model")
     group.add_argument("--key-env", default="", metavar="VAR", help="the environment variable with the server's key")
+    group.add_argument(
+        "--dialect",
+        choices=("vllm", "openai"),
+        default="",
+        help="what the server understands: vLLM's constraints, openings and given texts besides, or OpenAI's protocol "
+        "alone (default vllm)",
+    )
+
+
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of ``Rerank`` that ``add_server`` asks for."""
+    return {name: getattr(args, name) for name in ("prompt", "server", "server_model", "key_env", "dialect")}
 
 
 def rerank(args: argparse.Namespace) -> "Rerank | None":
@@ -112,8 +129,7 @@ def rerank(args: argparse.Namespace) -> "Rerank | None":
     from posbench.errors import UsageError
     from posbench.reranking import Rerank
 
-    names = ("prompt", "score", "server", "server_model", "key_env")
-    texts = {name: getattr(args, name) for name in names}
+    texts = {"score": args.score, **asked(args)}
     if not args.rerank:
         alone = [name for name, value in {**texts, "fuse": args.fuse}.items() if value]
         if alone:
@@ -196,7 +212,11 @@ def progress(args: argparse.Namespace) -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def begin(title: str, total: int) -> Callable[[int], None]:
-            task = bars.add_task(title, total=total)
+            over = (one.id for one in bars.tasks if one.description == title and one.finished)
+            if (task := next(over, None)) is None:
+                task = bars.add_task(title, total=total)
+            else:  # what is begun again and again takes one line
+                bars.reset(task, total=total)
             return lambda n: bars.advance(task, n)
 
         yield begin

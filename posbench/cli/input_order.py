@@ -29,10 +29,7 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rerank", required=True, metavar="NAME", help="a listwise reranker's recipe")
     group.add_argument("--depth", type=int, default=100, metavar="K", help="candidates of a query (100)")
     group.add_argument("--queries", type=int, default=0, metavar="N", help="so many drawn at random (default: all)")
-    group.add_argument("--prompt", default="", metavar="FILE", help="a prompt instead of the recipe's")
-    group.add_argument("--server", default="", metavar="URL", help="ask this OpenAI-compatible server, up to /v1")
-    group.add_argument("--server-model", default="", metavar="NAME", help="the server's name for the model")
-    group.add_argument("--key-env", default="", metavar="VAR", help="the environment variable with the server's key")
+    common.add_server(group)
 
 
 def wish(args: argparse.Namespace) -> "Rerank":
@@ -42,8 +39,7 @@ def wish(args: argparse.Namespace) -> "Rerank":
 
     if args.depth < 1 or args.queries < 0:
         raise UsageError(f"--depth {args.depth} --queries {args.queries}; expected 1 or more, and 0 or more")
-    server = {"server": args.server, "server_model": args.server_model, "key_env": args.key_env}
-    return Rerank(args.rerank, args.depth, prompt=args.prompt, **server)
+    return Rerank(args.rerank, args.depth, **common.asked(args))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -49,8 +49,9 @@ class PointwiseRanker:
         prices = (recipe.backend.price_in, recipe.backend.price_out)
         answering = backend or llm.backend(recipe.backend, cache, device)
         self.weights = getattr(answering, "weights", None)
-        self._scorer: Scorer = METHODS[recipe.method](recipe, Client(answering, cache, prices))
-        self._engine = " ".join(filter(None, [recipe.backend.engine, recipe.backend.model, recipe.backend.url]))
+        self._scorer: Scorer = METHODS[recipe.method](recipe, Client(answering, cache, prices, progress))
+        served_by = recipe.backend.identity or recipe.backend.url
+        self._engine = " ".join(filter(None, [recipe.backend.engine, recipe.backend.model, served_by]))
         self.fallbacks = 0
         self._evidence: dict[str, int] = {}
 

@@ -55,7 +55,8 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
     """A reranker's recipe with the caller's prompt, score and server.
 
     Raises:
-        ValueError: the score is none of the method's, or the server's address is none.
+        ValueError: the score is none of the method's, the server's address is none or missing, or no server could have
+            such a model.
     """
     changes: dict[str, Any] = {}
     if wish.prompt:
@@ -64,14 +65,18 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
         if not isinstance(recipe, PointwiseRecipe):
             raise ValueError(f"score {wish.score!r}; a listwise reranker gives ranks")
         changes["score"] = wish.score
+    if not wish.server and (wish.server_model or wish.key_env or wish.dialect):
+        raise ValueError("--server-model, --key-env and --dialect are of a server: say --server URL too")
     if wish.server:
         own = recipe.backend
+        if own.engine in ("cross-encoder", "seq2seq"):
+            raise ValueError(f"engine {own.engine} runs in this process alone; --server is for language models")
         model = wish.server_model or next((source.hub for source in own.source if source.hub), own.model)
         changes["backend"] = Backend(
             engine="openai",
             url=wish.server,
             model=model,
-            dialect="vllm",
+            dialect="openai" if wish.dialect == "openai" else "vllm",
             key_env=wish.key_env,
             source=own.source,
             context=own.context,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from posbench.rankers.llm.calls import Answer, Message, Request, Sampling
-from posbench.rankers.llm.client import Client, Ledger
+from posbench.rankers.llm.client import Client
 from posbench.rankers.llm.fit import Fitter
 from posbench.rankers.llm.prompts import Template, template
 from posbench.reranking import PointwiseRecipe
@@ -50,20 +50,26 @@ class Scorer:
             "score": self.recipe.scored,
             "prompt": self.prompt.digest if self.prompt else None,
             "fit": self.fitter.rule() if self.prompt else None,
+            "context": self.recipe.backend.context,
             "backend": dict(self.client.backend.describe()),
         }
 
     def begin(self) -> None:
         """Forgets what happened so far."""
         self.counts.clear()
-        self.client.ledger = Ledger()
+        self.client.begin()
         if self.prompt:
             self.fitter.counts.clear()
 
     def facts(self) -> dict[str, Any]:
         """What happened since: answers by kind, what was cut, and what it cost."""
         cut = dict(sorted(self.fitter.counts.items())) if self.prompt else {}
-        return {"answers": dict(sorted(self.counts.items())), "fit": cut, "cost": self.client.cost()}
+        return {
+            "answers": dict(sorted(self.counts.items())),
+            "fit": cut,
+            "chat_template": self.client.template() if self.prompt else "",
+            "cost": self.client.cost(),
+        }
 
     def score(self, pairs: Sequence[Pair]) -> Float64:
         """A score a pair: float64[N], NaN where the answer has none."""

@@ -69,11 +69,14 @@ def _local(source: Source) -> Weights:
     return Weights("folder", path, identity, f"weights from the folder {path}")
 
 
+_TELLING = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken"}
+
+
 def _file_identity(folder: Path) -> dict[str, Any]:
     """Small files by content, large ones by size and time: what tells two states of a local model apart, quickly."""
     known: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in {".json", ".safetensors", ".bin", ".txt", ".model"}:
+        if path.is_file() and path.suffix in _TELLING:
             stat = path.stat()
             small = stat.st_size < 1 << 20
             known[str(path.relative_to(folder))] = sha256_of(path) if small else [stat.st_size, stat.st_mtime_ns]

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from posbench import loaders, manifest, rankers, reranked, stats
 from posbench.errors import UsageError
+from posbench.evaluate import allowed, most_excluded
 from posbench.experiment import Settings, common_name
 from posbench.listwise import ListwiseRecipe
 from posbench.rankers.listwise.ranker import Listed
@@ -93,7 +94,7 @@ class Stages:
             cluster = stats.clusters_of(collection.qrels)[0] + offset
             offset = int(cluster.max(initial=offset - 1)) + 1
             if len(rows):
-                docs = self.first.rank(collection).top(self.recipe.depth).docs[rows]
+                docs = allowed(collection, self.first.rank(collection)).top(self.recipe.depth).docs[rows]
                 found.append(Part(collection, rows, docs, cluster[rows]))
         if not found:
             raise UsageError(f"{self.dataset} has no judged query; expected one at least")
@@ -144,7 +145,8 @@ def stages(dataset: str, model: str, wish: Rerank, settings: Settings, progress:
     devices = settings.devices or rankers.devices()
     how = {"cache": settings.cache, "devices": devices, "remote_code": settings.remote_code, "progress": progress}
     collections = loaders.load(dataset, settings.options, progress)
-    deep = reranked.build(first, depth=wish.depth, name=first_name, **how)
+    depth = wish.depth + max(map(most_excluded, collections))  # so that as many as wanted are left
+    deep = reranked.build(first, depth=depth, name=first_name, **how)
     return Stages(common_name(collections), name, pipeline, deep, own, collections, how)
 
 

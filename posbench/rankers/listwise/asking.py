@@ -68,15 +68,24 @@ class Asker:
             "top": recipe.top,
             "reasoning_tokens": recipe.reasoning_tokens,
             "asks": [recipe.asks, recipe.temperature if recipe.asks > 1 else 0.0],
+            "context": recipe.backend.context,
             "backend": dict(self.client.backend.describe()),
         }
 
+    def begin(self) -> None:
+        """Forgets what happened so far."""
+        self.kinds.clear()
+        self.asked_again = 0
+        self.fitter.begin()
+        self.client.begin()
+
     def facts(self) -> dict[str, Any]:
-        """Answers by kind, what was cut, and what it cost; all so far."""
+        """Answers by kind, what was cut, and what it cost; all since ``begin``."""
         return {
             "answers": dict(sorted(self.kinds.items())),
             "asked_again": self.asked_again,
             "fit": dict(sorted(self.fitter.counts.items())),
+            "chat_template": self.client.template(),
             "cost": self.client.cost(),
         }
 
@@ -113,6 +122,12 @@ class Asker:
         tokens = self.client.backend.tokens
         own = tokens.count([answers.written(names)])[0] if tokens is not None else len(names) * _PER_NAME
         return own + _SLACK + self.recipe.reasoning_tokens
+
+    def _left(self, one: Asked) -> int:
+        """Tokens that the rest of an answer may have: what it said so far stands in its prompt now."""
+        tokens = self.client.backend.tokens
+        said = tokens.count([one.text])[0] if tokens is not None and one.text else 0
+        return self._room(len(one.window.passages)) - said
 
     def _ask(self, todo: Sequence[Asked], ask: int) -> None:
         for one in todo:
@@ -162,7 +177,7 @@ class Asker:
             if request is None:
                 one.finish = "too_long"
             else:
-                groups.setdefault(self._room(len(one.window.passages)), []).append((one, request))
+                groups.setdefault(self._left(one), []).append((one, request))
         for room, group in groups.items():
             sampling = Sampling(max_tokens=room, temperature=self.recipe.temperature if ask else 0.0)
             came = self.client.ask([request for _, request in group], sampling)

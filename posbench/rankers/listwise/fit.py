@@ -56,6 +56,11 @@ class ListFitter:
         self._plain = lru_cache(_KEPT)(self._plain_now)
         self._length = lru_cache(_KEPT)(self._length_now)
 
+    def begin(self) -> None:
+        """Forgets what was cut so far."""
+        self.counts.clear()
+        self._plain.cache_clear()
+
     def rule(self) -> dict[str, Any]:
         """How prompts are made to fit, for the manifest."""
         recipe = self._recipe

@@ -91,7 +91,8 @@ class ListwiseRanker:
         self.recipe, self.name, self._progress = recipe, name, progress
         answering = backend or _backend(recipe, cache or default_cache(), device)
         self.weights = getattr(answering, "weights", None)
-        self.asker = Asker(recipe, Client(answering, cache, (recipe.backend.price_in, recipe.backend.price_out)))
+        prices = (recipe.backend.price_in, recipe.backend.price_out)
+        self.asker = Asker(recipe, Client(answering, cache, prices, progress))
         self._lists: Counter[str] = Counter()
 
     def describe(self) -> Mapping[str, Any]:
@@ -114,7 +115,7 @@ class ListwiseRanker:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Lists, calls and serial depth, answers by kind, what was cut, and what it cost; all so far."""
+        """Lists, calls, serial depth, answers by kind, what was cut and what it cost since ``rank`` was last called."""
         return {**dict(self._lists), **self.asker.facts()}
 
     def rank(self, collection: Collection, candidates: Run | None = None) -> Run:
@@ -127,6 +128,8 @@ class ListwiseRanker:
             raise UsageError(
                 f"{self.name} is a reranker and needs candidates: --model bm25 --rerank {self.name} --depth 100"
             )
+        self._lists.clear()
+        self.asker.begin()
         docs, scores = candidates.docs.copy(), np.zeros(candidates.docs.shape, np.float32)
         advance = self._progress(f"reranking with {self.name}", len(docs))
         for first in range(0, len(docs), _LISTS):

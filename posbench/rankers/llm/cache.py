@@ -19,6 +19,7 @@ from posbench.rankers.llm.calls import Answer, Request, Sampling
 from posbench.recipe import digest
 
 _ROWS = 512  # keys a query; SQLite allows 999 in its oldest versions
+_PATIENCE = 60.0  # seconds that another process may take to write
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Answer).decode
 
@@ -45,7 +46,10 @@ class CallCache:
         self.path = root / "llm" / f"{digest(identity)}.sqlite"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Only one thread uses it, but another may be the one that lets go of it.
-        self._base = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self._base = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise self._wrong(error) from error
         try:
             # A write-ahead log survives a killed process without a wait for the disk at each answer.
             self._base.execute("PRAGMA journal_mode=WAL").close()
@@ -53,10 +57,12 @@ class CallCache:
             self._base.execute("CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer BLOB NOT NULL)")
         except sqlite3.DatabaseError as error:
             self._base.close()
-            raise self._damaged(error) from error
+            raise self._wrong(error) from error
         weakref.finalize(self, self._base.close)
 
-    def _damaged(self, error: Exception) -> DataError:
+    def _wrong(self, error: Exception) -> DataError:
+        if isinstance(error, sqlite3.OperationalError):  # locked, a full disk, a folder that may not be written
+            return DataError(f"{self.path}: the cache of calls cannot be used: {error}; mend that and run again")
         return DataError(f"{self.path}: damaged cache of calls: {error}; delete the file and run again")
 
     def find(self, wanted: Sequence[bytes]) -> dict[bytes, Answer]:
@@ -69,16 +75,23 @@ class CallCache:
                 with closing(self._base.execute(f"SELECT key, answer FROM calls WHERE key IN ({marks})", part)) as rows:
                     found.update((key, _decode(answer)) for key, answer in rows)
             except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
-                raise self._damaged(error) from error
+                raise self._wrong(error) from error
         return found
 
     def save(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
-        """Writes answers in one transaction."""
+        """Writes answers in one transaction.
+
+        Raises:
+            DataError: they cannot be written.
+        """
         rows = [(key, _encode(answer)) for key, answer in answers]
-        self._base.execute("BEGIN IMMEDIATE")
         try:
+            self._base.execute("BEGIN IMMEDIATE")
             self._base.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", rows)
-        except BaseException:
-            self._base.execute("ROLLBACK")
+            self._base.execute("COMMIT")
+        except BaseException as error:
+            if self._base.in_transaction:
+                self._base.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError):
+                raise self._wrong(error) from error
             raise
-        self._base.execute("COMMIT")

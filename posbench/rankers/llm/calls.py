@@ -85,7 +85,8 @@ class Answer(msgspec.Struct, array_like=True):
         text: the answer, without the opening.
         finish: "stop" (by itself or at a stop text), "length" (cut at ``max_tokens``), "target" (nothing generated),
             or why there is none: "filtered" by the server, "too_long" a prompt.
-        prompt_tokens: of the prompt as the model read it, chat template and opening included.
+        prompt_tokens: of the prompt as the model read it, chat template and opening included; where a server was asked
+            twice for one answer (``OpenAIBackend``) these counts are of both requests, as it charges for both.
         answer_tokens: generated.
         reused_tokens: of the prompt, found in a prefix cache; 0 too where the backend does not say.
         tokens: of the answer or the target, where log-probabilities were asked for or come anyway.

@@ -67,9 +67,22 @@ class Client:
         self._prices = prices
         self._progress = progress
         self._cache: CallCache | None = None
+        self._faults: Mapping[str, int] = {}
+
+    def begin(self) -> None:
+        """Begins new books."""
+        self.ledger = Ledger()
+        self._faults = dict(self.backend.faults())
+
+    def template(self) -> str:
+        """A hash of the chat template that prompts were rendered with; "" where it is not known here."""
+        tokens = self.backend.tokens
+        return tokens.template if tokens is not None else ""
 
     def ask(self, requests: Sequence[Request], sampling: Sampling) -> list[Answer]:
         """The answer to each request. What is known is not asked again; what comes is kept at once.
+
+        That a prompt is too long is not kept: it is a fact of how the engine runs, and not of the model.
 
         Raises:
             BackendError: the model does not answer; what it answered before is kept.
@@ -94,7 +107,7 @@ class Client:
         content: dict[str, Any] = {
             **{name: getattr(books, name) for name in books.__dataclass_fields__},
             "finish": dict(sorted(books.finish.items())),
-            "faults": dict(self.backend.faults()),
+            "faults": dict(Counter(self.backend.faults()) - Counter(self._faults)),
             "seconds": round(books.seconds, 3),
         }
         if any(self._prices):
@@ -119,8 +132,8 @@ class Client:
         try:
             for batch in self.backend.answers(requests, sampling):
                 came = [(names[row], pruned(answer, sampling.after)) for row, answer in batch]
-                if cache is not None:
-                    cache.save(came)
+                if cache is not None:  # a prompt that is too long costs nothing, and may fit another time
+                    cache.save([(key, answer) for key, answer in came if answer.finish != "too_long"])
                 found.update(came)
                 advance(len(came))
         finally:

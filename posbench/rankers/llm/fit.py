@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from posbench.rankers.llm.calls import Backend, Constraint, Request
+from posbench.rankers.llm.calls import Backend, Request
 from posbench.rankers.llm.prompts import Template
+from posbench.rankers.llm.tokens import Tokens
 
 _CHARACTERS = 4  # a token, where there is no tokenizer
 _KEPT = 1 << 14  # texts whose cut is remembered
@@ -44,19 +45,19 @@ class Fitter:
         """How many leading characters of a text its field's limit leaves."""
         return len(self._cut(text, self._limits[field])) if field in self._limits else len(text)
 
-    def fill(self, rows: Sequence[Mapping[str, str]], constraint: Constraint | None = None) -> list[Request | None]:
+    def fill(self, rows: Sequence[Mapping[str, str]]) -> list[Request | None]:
         """A request for each row of fields; None where nothing that may give way would make it fit."""
         cut = [self._limited(row) for row in rows]
-        requests: list[Request | None] = [self._template.fill(row, constraint) for row in cut]
+        requests: list[Request | None] = [self._template.fill(row) for row in cut]
         context, tokens = self._backend.context, self._backend.tokens
         if not context or tokens is None:
             return requests
         room = context - self._room
         doubtful = [n for n, row in enumerate(cut) if self._most(row, requests[n]) > room]
-        lengths = tokens.ids([one for n in doubtful if (one := requests[n]) is not None])
-        for n, ids in zip(doubtful, lengths, strict=True):
-            if len(ids) > room:
-                requests[n] = self._shrunk(cut[n], len(ids), room, constraint)
+        lengths = _lengths(tokens, [one for n in doubtful if (one := requests[n]) is not None])
+        for n, length in zip(doubtful, lengths, strict=True):
+            if length > room:
+                requests[n] = self._shrunk(cut[n], length, room)
         return requests
 
     def _limited(self, row: Mapping[str, str]) -> Mapping[str, str]:
@@ -87,7 +88,7 @@ class Fitter:
             self._overhead = tokens.overhead(empty) + sum(tokens.most(text) for text in texts)
         return self._overhead + sum(tokens.most(row.get(field, "")) for field in self._template.fields)
 
-    def _shrunk(self, row: Mapping[str, str], length: int, room: int, constraint: Constraint | None) -> Request | None:
+    def _shrunk(self, row: Mapping[str, str], length: int, room: int) -> Request | None:
         """The request with the field that gives way cut until all fits; each step takes at least what is too much."""
         tokens = self._backend.tokens
         assert tokens is not None
@@ -95,10 +96,16 @@ class Fitter:
         left = tokens.count([text])[0]
         while length > room and left > 0:
             left = max(0, left - (length - room))
-            request = self._template.fill({**row, self._gives: tokens.cut(text, left)}, constraint)
-            length = len(tokens.ids([request])[0])
+            request = self._template.fill({**row, self._gives: tokens.cut(text, left)})
+            (length,) = _lengths(tokens, [request])
         if length > room:
             self.counts["refused"] += 1
             return None
         self.counts[f"{self._gives}_cut_to_fit"] += 1
         return request
+
+
+def _lengths(tokens: Tokens, requests: Sequence[Request]) -> list[int]:
+    """Tokens of each prompt and of the text given as its answer."""
+    prompts = tokens.ids(requests)
+    return [len(ids) + len(tokens.target(one.target)) for ids, one in zip(prompts, requests, strict=True)]

@@ -92,6 +92,8 @@ class OpenAIBackend:
             key = os.environ.get(recipe.key_env, "").strip()
             if not key:
                 raise MissingPartError(f"{recipe.model} needs a key: set the environment variable {recipe.key_env}")
+            if not (key.isascii() and key.isprintable()):  # http.client would show it in its complaint
+                raise UsageError(f"the key in {recipe.key_env} has a line break or a character outside ASCII")
         return Transport(recipe.url, key, recipe.timeout, recipe.retries, recipe.backoff)
 
     def _check(self, request: Request) -> None:
@@ -114,6 +116,10 @@ class OpenAIBackend:
             one = msgspec.structs.replace(sampling, max_tokens=1, temperature=0.0, top=1)
             named = self._asked(transport, msgspec.structs.replace(request, constraint=None), one, also)
             _add(answer.tokens[0], named.tokens, sampling.also)
+            counts = ("prompt_tokens", "answer_tokens", "reused_tokens")
+            answer = msgspec.structs.replace(
+                answer, **{name: getattr(answer, name) + getattr(named, name) for name in counts}
+            )
         return answer
 
     def _unnamed(self, answer: Answer, sampling: Sampling) -> list[int]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from posbench.errors import RecipeError, unknown_name
-from posbench.rankers.llm.calls import Constraint, Message, Request
+from posbench.rankers.llm.calls import Message, Request
 from posbench.recipe import ROOT
 
 FOLDER = ROOT / "rankers" / "prompts"
@@ -59,11 +59,11 @@ class Template:
             names = " and ".join(f"{{{field}}}" for field in missing)
             raise RecipeError(f"prompt {self.name} has no place for {names}; write it where it belongs")
 
-    def fill(self, fields: Mapping[str, str], constraint: Constraint | None = None) -> Request:
+    def fill(self, fields: Mapping[str, str]) -> Request:
         """The request with the fields in their places; a field that is not given is empty."""
         others = {role: _filled(pieces, fields) for role, pieces in self._others.items()}
         turns = tuple(Message(role, _filled(pieces, fields)) for role, pieces in self._turns)
-        return Request(turns, others.get("text", ""), others.get("opening", ""), others.get("target", ""), constraint)
+        return Request(turns, others.get("text", ""), others.get("opening", ""), others.get("target", ""))
 
 
 def _own(role: str, text: str) -> str:

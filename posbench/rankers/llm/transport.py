@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _PASSING = {408, 409, 425, 429}
 _LONGEST_WAIT = 300.0  # seconds between two tries, whatever a server asks for
+_SAID = 500  # characters of a complaint that are shown
 _BODY = 1 << 28  # bytes of an answer that are read at most
 
 
@@ -103,7 +104,7 @@ class Transport:
         if status in _PASSING or status >= 500:
             raise _Fault(f"status {status}", f"HTTP {status}", _retry_after(headers))
         if status != 200:
-            raise Refused(status, self._clean(data[:500].decode("utf-8", "replace")))
+            raise Refused(status, self._clean(data.decode("utf-8", "replace"))[:_SAID])
         try:
             return read(json.loads(data))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, Malformed) as error:
