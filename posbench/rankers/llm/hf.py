@@ -1,63 +1,34 @@
 """A causal language model in this process, by transformers."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from posbench.rankers import weights
 from posbench.rankers.llm.batches import Batch, plan
 from posbench.rankers.llm.calls import Answer, Finish, Request, Sampling
 from posbench.rankers.llm.constrain import choices
 from posbench.rankers.llm.decode import Decoder, Row
-from posbench.rankers.llm.gguf import unpacked
-from posbench.rankers.llm.tokens import Tokens
+from posbench.rankers.llm.local import LocalModel
 from posbench.rankers.quiet import quiet
 from posbench.reranking import Backend
-from posbench.versions import installed
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
-_NUMBERS_FROM = ("torch", "transformers", "tokenizers")
 
 
-class TransformersBackend:
+class TransformersBackend(LocalModel):
     """A recipe's model on one device, in float32 on a CPU and in bfloat16 on a GPU."""
 
+    ENGINE = "transformers"
+    NUMBERS_FROM = ("torch", "transformers", "tokenizers")
+
     def __init__(self, recipe: Backend, cache: Path, device: str) -> None:
-        self.recipe, self.device = recipe, device
-        self.weights = weights.find(recipe.source, recipe.model or "the language model")
-        self._cache = cache
+        super().__init__(recipe, cache)
+        self.device = device
 
     def describe(self) -> Mapping[str, Any]:
-        """Weights, precision, the template's arguments, and the versions of the packages that compute."""
-        return {
-            "engine": "transformers",
-            "weights": dict(self.weights.identity),
-            "precision": "float32" if self.device == "cpu" else "bfloat16",
-            "template_args": self.recipe.template_args,
-            "engine_args": self.recipe.engine_args,
-            "versions": installed(_NUMBERS_FROM),
-        }
-
-    def faults(self) -> Mapping[str, int]:
-        """None: nothing is sent anywhere."""
-        return {}
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where the model's files are."""
-        return unpacked(self.weights, self._cache)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The model's tokenizer."""
-        return Tokens(self.folder, self.recipe.template_args)
-
-    @cached_property
-    def context(self) -> int:
-        """As the recipe says, else the model's own positions; 0 where neither does."""
-        return self.recipe.context or positions(self.folder)
+        """As ``LocalModel`` has it, with the precision."""
+        return {**super().describe(), "precision": "float32" if self.device == "cpu" else "bfloat16"}
 
     def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
         """Answers batch by batch; see ``calls.Backend``."""
@@ -121,12 +92,6 @@ class TransformersBackend:
         ends = own if isinstance(own, list) else [own]
         ends = [end for end in [*ends, self.tokens.own.eos_token_id] if end is not None]
         return Decoder(model, self.tokens, ends, self.device)
-
-
-def positions(folder: Path) -> int:
-    """The positions of a model, from its config.json; 0 where it does not say."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings", 0))
 
 
 def _length(row: Row, sampling: Sampling) -> int:
