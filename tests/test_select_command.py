@@ -212,6 +212,14 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(run, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_repeated_ids_are_counted(run, place):
+    write(place / "twice.jsonl", [{"id": f"n{n % 25}", "text": text} for n, text in enumerate(texts(30, 0, 99, 5))])
+    _, out, _ = run("--size", "5", "--no-compare", "--json", raw="twice.jsonl")
+    assert json.loads(out)["raw"]["repeated_ids"] == 5
+    _, out, _ = run("--size", "5", "--no-compare", raw="twice.jsonl", to="shown")
+    assert "5 documents of the raw text have another's id" in out
+
+
 def test_absent_sources(run, tmp_path, capsys):
     status, _, err = run("--size", "3", raw="absent.jsonl")
     assert (status, "no such file or folder" in err) == (2, True)

@@ -133,6 +133,8 @@ def _notes(summary: _Row) -> Iterator[str]:
         yield from _left_out(target["name"], target["notes"])
     if summary["raw"]["repeated_texts"]:
         yield f"{summary['raw']['repeated_texts']:,} documents of the raw text repeat another's text"
+    if summary["raw"]["repeated_ids"]:
+        yield f"{summary['raw']['repeated_ids']:,} documents of the raw text have another's id, and its noise"
 
 
 def _left_out(name: str, notes: Mapping[str, int]) -> Sequence[str]:

@@ -217,12 +217,12 @@ def counts_of(pool: Pool, picks: Picks) -> Int64:
     return total
 
 
-def repeated(pool: Pool, held: int = 1 << 22) -> int:
-    """Documents whose text stood in the pool before: exact, a part of the hashes at a time."""
+def repeated(pool: Pool, column: Callable[[Block], Hashes] = lambda block: block.contents, held: int = 1 << 22) -> int:
+    """Documents whose text (or another ``column``) stood in the pool before: exact, a part of the hashes at a time."""
     rounds = max(1, -(-len(pool) // held))
     found = 0
     for turn in range(rounds):
-        mine = [contents[contents % np.uint64(rounds) == turn] for contents in (b.contents for b in pool.blocks())]
+        mine = [hashes[hashes % np.uint64(rounds) == turn] for hashes in map(column, pool.blocks())]
         all_of_turn = np.concatenate(mine)
         found += len(all_of_turn) - len(np.unique(all_of_turn))
     return found

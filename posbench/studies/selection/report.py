@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from posbench.dsir import noise, reading, stream
-from posbench.dsir.pool import Pool
+from posbench.dsir.pool import Block, Hashes, Pool
 from posbench.dsir.scorers import SELECTORS
 from posbench.dsir.stream import Draw, Picks
 from posbench.errors import UsageError
@@ -93,7 +93,8 @@ def _about(work: Work, chosen: Sequence[Picks]) -> dict[str, Any]:
     random = work.judge.random_picks(work.size, 0)
     counts, others = _counts(work.raw, chosen), work.judge.random(work.size)
     return {
-        "raw": _source(work.raw) | {"repeated_texts": stream.repeated(work.raw)},
+        "raw": _source(work.raw)
+        | {"repeated_texts": stream.repeated(work.raw), "repeated_ids": stream.repeated(work.raw, _ids)},
         "targets": [
             {"name": one.name, "documents": one.documents, "held_out": one.held_documents}
             | {"notes": _notes(one.pools), "fingerprints": [found.fingerprint for found in one.pools]}
@@ -112,6 +113,10 @@ def _about(work: Work, chosen: Sequence[Picks]) -> dict[str, Any]:
         "drift": {"length": _lengths(work, picks, random), **_labels(work, picks, random)},
         "ngrams": _words(work, picks, random),
     }
+
+
+def _ids(block: Block) -> Hashes:
+    return block.ids
 
 
 def _source(pool: Pool) -> dict[str, Any]:
