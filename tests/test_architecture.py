@@ -23,7 +23,8 @@ LAYERS = [
     {"reranked"},
     {"experiment", "exports", "biases", "compare"},
     {"studies"},
-    {"plots"},
+    {"plots", "leaderboard"},
+    {"site"},
     {"cli"},
 ]
 HEAVY = {

@@ -62,9 +62,8 @@ def align(reports: Mapping[str, Report], measures: Sequence[str] = (), *, common
     )
     values = np.stack([[report.values(measure) for measure in chosen] for report in lined]).transpose(2, 0, 1)
     _refuse_nan(values, names, chosen, shared)
-    clusters, kind = _clusters(lined[0].queries)
-    column = "domain" if "domain" in lined[0].queries.column_names else "dataset"
-    strata = bias.codes(lined[0].queries, column)
+    clusters, kind = clusters_of(lined[0].queries)
+    strata = strata_of(lined[0].queries)
     return Aligned(names, chosen, lined, values, clusters, strata, kind, left_out, _notes(reports))
 
 
@@ -95,9 +94,14 @@ def _measures(reports: Mapping[str, Report], wanted: Sequence[str]) -> tuple[str
     return tuple(wanted) or tuple(shared)
 
 
+def keys_of(queries: pa.Table) -> Strings:
+    """What tells the queries of a report apart: dataset and id."""
+    columns = [queries[column].cast(pa.string()) for column in ("dataset", "query_id")]
+    return strings(pc.binary_join_element_wise(*columns, _BETWEEN))
+
+
 def _keys(name: str, report: Report) -> Strings:
-    columns = [report.queries[column].cast(pa.string()) for column in ("dataset", "query_id")]
-    keys = strings(pc.binary_join_element_wise(*columns, _BETWEEN))
+    keys = keys_of(report.queries)
     distinct = pc.count_distinct(keys).as_py()
     if distinct != len(keys):
         raise DataError(f"{name}: {len(keys) - distinct:,} of {len(keys):,} queries stand twice; expected each once")
@@ -128,7 +132,12 @@ def _refuse_nan(values: Float64, names: Sequence[str], measures: Sequence[str], 
         )
 
 
-def _clusters(table: pa.Table) -> tuple[Int64, str]:
+def strata_of(table: pa.Table) -> Int64:
+    """What queries are resampled within: their domain where it is known, else their dataset."""
+    return bias.codes(table, "domain" if "domain" in table.column_names else "dataset")
+
+
+def clusters_of(table: pa.Table) -> tuple[Int64, str]:
     """Queries whose evidence is in one document belong together; a query without evidence stands alone."""
     n = len(table)
     alone = np.arange(n, dtype=np.int64)

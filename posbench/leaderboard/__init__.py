@@ -1,0 +1,1 @@
+"""What the leaderboard knows: entries of models on datasets, and boards of them."""
