@@ -14,7 +14,7 @@ STYLE = "site.css"
 TABLE, CHARTS = "datatables.js", "vega.js"
 _EXPORT = re.compile(r"export\s*\{([^}]*)\};?")
 _EXPORTED = re.compile(r"([\w$]+) as ([\w$]+)")
-_NAMES = {"ITable": "DataTable", "jQuery": "jQuery"}  # what the bundle exports, as what it is set on window
+_NAMES = {"default": "DataTable"}  # what the bundle exports, as what it is set on window
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def script(module: str) -> str:
     names = {shown: name for name, shown in _EXPORTED.findall(found[-1][1])} if found else {}
     if not _NAMES.keys() <= names.keys():
         raise MissingPartError(
-            "the DataTables bundle of itables has no export statement with ITable and jQuery; "
+            "the DataTables bundle of itables has no export statement of DataTables; "
             "expected itables 2.9.1: pip install 'posbench[site]'"
         )
     last = found[-1]
