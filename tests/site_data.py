@@ -1,5 +1,7 @@
 """Entries that are made up for tests and benchmarks of the site: any number of models, settings and measures."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from posbench.leaderboard.boards import LENGTHS, Found, boards
@@ -50,3 +52,30 @@ def site(folder, models=100, settings=SETTINGS, *, intervals=True, seed=0):
     large = [entry(rng, name, settings, intervals=intervals) for name in names]
     small = [entry(rng, name, ["all"], "MTEB", intervals=intervals) for name in names[::2]]
     return Site(tuple(boards(found([*large, *small], folder))))
+
+
+def with_margins(board, seed=0):
+    """The board as if per-query values were at hand: each model and setting has a margin."""
+    values = board.figures[board.measure][:, :, 0, 0]
+    drawn = np.random.default_rng(seed).uniform(0.002, 0.03, values.shape)
+    return replace(board, name=f"{board.name} by queries", margins=np.where(np.isnan(values), np.nan, drawn))
+
+
+def varied(folder):
+    """A small site of every kind of board and name, for tests.
+
+    Boards: PosIR with intervals, plain without (and a model that lacks settings), one compared over queries, one of a
+    single setting, and one whose names, settings, sources and commands are hostile.
+    """
+    rng = np.random.default_rng(3)
+    few = SETTINGS[:5] + SETTINGS[-2:]
+    entries = [entry(rng, f"model-{i}", few) for i in range(9)]
+    entries += [entry(rng, f"model-{i}", few, "plain", intervals=False) for i in range(6)]
+    entries += [entry(rng, "part", few[:2], "plain", intervals=False)]
+    entries += [entry(rng, f"model-{i}", ["all"], "single", origin="here") for i in range(3)]
+    evil = {"source": Source(HOSTILE, "javascript:alert(3)"), "command": HOSTILE}
+    names = [HOSTILE, "\u202eright-to-left \u05d0\u05d1", "long" * 90, "__proto__", "model-1"]
+    entries += [entry(rng, name, [HOSTILE, "a-b", "c,d&e=f"], HOSTILE, **evil) for name in names]
+    made = boards(found(entries, folder))
+    large = next(board for board in made if board.name == "PosIR")
+    return Site((*made, with_margins(large)), remarks=(f"left out: {HOSTILE}",))

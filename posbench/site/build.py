@@ -82,7 +82,7 @@ def files(site: Site) -> Iterator[tuple[str, bytes]]:
     """Every file of the site: its path and content."""
     pages = [page for maker in MAKERS for page in maker(site)]
     paths = frozenset(page.path for page in pages)
-    used = dict.fromkeys([assets.STYLE, *(name for page in pages for name in page.scripts)])
+    used = dict.fromkeys([*assets.styles(), *(name for page in pages for name in page.scripts)])
     shared = {
         "site": site,
         "version": __version__,
