@@ -86,24 +86,9 @@ def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2
 def correct(found: Sequence[dict[str, Any]]) -> None:
     """Adds to each analysis ``among``: Holm's p-values over all of them, of the signed index and of PSI."""
     for figure in ("signed", "psi"):
-        some = [one for one in found if headline(one)[figure] is not None]
-        corrected = stats.holm([headline(one)[figure]["p"] for one in some])
+        some = [one for one in found if bias.headline(one)[figure] is not None]
+        corrected = stats.holm([bias.headline(one)[figure]["p"] for one in some])
         for one in found:
             one.setdefault("among", {"analyses": len(found)})
         for one, p in zip(some, corrected, strict=True):
             one["among"][f"{figure}_p_holm"] = p
-
-
-def headline(analysis: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``signed`` index and ``psi`` of all lengths (None where withheld) and the ``shape`` of one analysis.
-
-    Composed documents are judged by their paired analysis, which has no PSI.
-    """
-    composed, cut = analysis["composed"], (analysis["offsets"] or {}).get("cut")
-    if composed is None:
-        tests = analysis["tests"]
-        found = {"signed": tests["signed"]["all"], "psi": tests["psi"]["all"], "shape": tests["shape"]}
-    else:
-        tests = composed if composed["method"] == "mirror" else composed["tests"]["all"]
-        found = {"signed": tests["signed"], "psi": None, "shape": tests["shape"]}
-    return found | ({"shape": "truncation"} if cut and cut["called"] == "truncation" else {})

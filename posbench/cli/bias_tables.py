@@ -6,8 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from posbench.bias import LENGTHS, MIN_QUERIES
-from posbench.biases import headline
+from posbench.bias import LENGTHS, MIN_QUERIES, headline
 from posbench.cli.composed_table import composed_table
 from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
 from posbench.manifest import NOT_BESIDE, selection_text

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from posbench.cli.stages_table import print_stages
 from posbench.cli.tables import figure, plain_table, probability
 
 
@@ -39,6 +40,8 @@ def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(_reward(said["listwise_reward"]), style="dim", markup=False)
     for line in _facts(said["facts"]):
         console.print(line, style="dim", markup=False)
+    if said["bias"]:
+        print_stages(console, said["bias"], summary["bias"])
 
 
 def _fusion(said: Mapping[str, Any]) -> str:
