@@ -7,6 +7,7 @@ from typing import Any
 
 from posbench import bias, stats
 from posbench.errors import DataError, UsageError
+from posbench.staged import staged
 from posbench.store import Result, Results, result_in
 from posbench.types import Report
 
@@ -68,7 +69,7 @@ def _subject(result: Result, measure: str) -> Subject:
 
 
 def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2000) -> dict[str, Any]:
-    """``bias.position_report`` of a subject, with its name, dataset and ranker.
+    """``bias.position_report`` of a subject, with its name, dataset and ranker, and the stages of a pipeline.
 
     Raises:
         DataError: no query has known evidence.
@@ -80,6 +81,7 @@ def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2
             "evaluate on a collection that has them, or make one with `posbench compose`"
         )
     about = {"dataset": subject.dataset, "selection": subject.selection, "ranker": subject.ranker}
+    about["rerank"] = staged(subject.report)
     return {"result": subject.name, **about, **found}
 
 

@@ -20,6 +20,7 @@ LAYERS = [
     {"bias", "evaluate", "hnsw"},
     {"loaders", "rankers", "compose", "dsir"},
     {"controls", "gains", "indexed", "manifest", "stored"},
+    {"staged"},
     {"reranked", "compare"},
     {"experiment", "exports", "biases"},
     {"studies"},

@@ -1,11 +1,16 @@
 """What stands beside a reranked result: the first stage's position bias, score, depth, query types and fusion."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from posbench.cli import main
 from posbench.cli.tables import curve, probability
+from posbench.compare import compare
+from posbench.staged import sentence
+from posbench.store import result_in
 
 HEADS = """
 import numpy as np
@@ -108,3 +113,95 @@ def test_few_queries_have_no_change_and_none_without_places(call, tmp_path):
     said = json.loads(call("eval", "--dataset", folder, *how))["rerank"]["bias"]
     assert said["change"] is None
     assert "fewer than 10 queries" in said["withheld"]
+
+
+@pytest.fixture
+def typed(call, tmp_path):
+    """A collection of ten queries of two types and evidence, ranked by bm25 alone and reranked with fused scores."""
+    folder = tmp_path / "typed"
+    folder.mkdir()
+    docs = [{"id": f"d{n}", "text": "plain words " * 10 * n + f"on number {n % 3}"} for n in range(10)]
+    queries = [
+        {
+            "id": f"q{n}",
+            "text": f"number {n % 3}",
+            "type": "odd" if n % 2 else "even",
+            "evidence": {"doc": f"d{n}", "start": 0, "end": 8},
+        }
+        for n in range(10)
+    ]
+    for name, rows in (("documents", docs), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    how = ["eval", "--model", "bm25", "--dataset", folder, "--json"]
+    plain = json.loads(call(*how))
+    both = json.loads(call(*how, "--rerank", "heads:Heads", "--depth", 5, "--fuse", 0.25, "--normalise", "minmax"))
+    assert 0 < both["measures"]["AP"] != plain["measures"]["AP"] < 1
+    return plain, both
+
+
+FUSED = "fused: 0.25 first stage + 0.75 reranker (minmax); query types even (5), odd (5)"
+
+
+def test_runs_list_the_stages_of_a_pipeline(call, typed):
+    plain, both = typed
+    rows = {row["ranker"]: row["rerank"] for row in json.loads(call("runs", "--json"))["runs"]}
+    assert rows["bm25"] is None
+    said = rows[both["ranker"]]
+    assert said["measures"] == plain["measures"]
+    assert (said["first"]["name"], said["reranker"]["name"]) == ("bm25", "heads:Heads")
+    assert (said["depth"], said["weight"], said["normalise"]) == (5, 0.25, "minmax")
+    for row in both["rerank"]["gains"]:
+        if row["queries"] != "all":
+            kind = said["query_types"][row["queries"]]
+            assert kind["queries"] == row["count"] == 5
+            for stage in ("first", "reranked"):
+                assert kind[stage][row["measure"]] == pytest.approx(row[stage])
+    (line,) = [line for line in call("runs").splitlines() if both["ranker"] in line]
+    assert f"(first stage bm25 nDCG@10 {plain['measures']['nDCG@10']:.4f}, top 5; {FUSED})" in line
+
+
+def test_compare_has_the_first_stage_beside_each_pipeline(call, typed):
+    plain, both = typed
+    found = json.loads(call("compare", "--json"))
+    assert list(found["rerank"]) == [both["ranker"]]
+    assert found["rerank"][both["ranker"]]["measures"] == plain["measures"]
+    for part in found["measures"]:
+        beside = {row["name"]: row["first_stage"] for row in part["rankers"]}
+        assert beside == {"bm25": None, both["ranker"]: plain["measures"][part["measure"]]}
+    text = call("compare", "--measures", "RR@10")
+    assert f"{both['ranker']}: first stage bm25 RR@10 {plain['measures']['RR@10']:.4f}, top 5; {FUSED}" in text
+    cells = [line.split() for line in text.splitlines()]
+    assert [row[3] for row in cells if row[-1:] == [both["ranker"]]] == [f"{plain['measures']['RR@10']:.4f}"]
+    assert [row[3] for row in cells if row[-1:] == ["bm25"] and row[0].isdigit()] == ["-"]
+
+
+def test_only_the_queries_that_are_compared_count(call, typed):
+    plain, both = typed
+    reports = {one["ranker"]: result_in(Path(one["result"])).report() for one in (plain, both)}
+    few = replace(reports["bm25"], queries=reports["bm25"].queries.slice(0, 4))
+    found = compare({"bm25": few, "both": reports[both["ranker"]]}, ["AP"], common=True)
+    beside = {row["name"]: row for row in found["measures"][0]["rankers"]}
+    assert beside["both"]["first_stage"] == beside["bm25"]["mean"]
+    assert {kind: one["queries"] for kind, one in found["rerank"]["both"]["query_types"].items()} == {
+        "even": 2,
+        "odd": 2,
+    }
+
+
+def test_bias_and_plots_say_the_stages(call, typed, tmp_path):
+    plain, both = typed
+    score = plain["measures"]["AP"]
+    assert f"first stage bm25 AP {score:.4f}, top 5; {FUSED}" in call("bias", both["result"], "--measure", "AP")
+    for results, kind in (([both], "curves"), ([plain, both], "forest")):
+        folders = [one["result"] for one in results]
+        call("plot", *folders, "--kind", kind, "--measure", "AP", "--to", tmp_path / "chart.json")
+        about = json.loads((tmp_path / "chart.json").read_text())["title"]["subtitle"]
+        said = f"{both['ranker']}: AP {both['measures']['AP']:.4f}; first stage bm25 AP {score:.4f}, top 5; {FUSED}"
+        assert said in " ".join(line.strip() for line in about)
+        assert max(map(len, about)) <= 100
+
+
+def test_many_types_of_queries_are_counted():
+    kinds = {str(n): {"queries": 1} for n in range(9)}
+    said = {"measures": {"AP": 0.5}, "first": {"name": "bm25"}, "depth": 1000, "weight": 0, "query_types": kinds}
+    assert sentence(said) == "first stage bm25 AP 0.5000, top 1,000; scores not fused; query types 9"

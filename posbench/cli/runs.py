@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line a result: dataset, ranker, what was done if not eval, means of whole measures, folder."""
+    """Prints one line a result: dataset, ranker, what was done if not eval, means, a pipeline's stages, folder."""
+    from posbench import staged
     from posbench.manifest import shown_name
     from posbench.store import Results
 
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
             "ranker": result.manifest["ranker"]["name"],
             "kind": result.kind,
             "measures": _means(result),
+            "rerank": staged.staged(result.report()),
             "weights": result.manifest["weights"],
             "result": str(result.folder),
         }
@@ -40,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     for row, result in zip(rows, stored, strict=True):
         figures = "  ".join(f"{name} {value:.4f}" for name, value in row["measures"].items() if ":" not in name)
         kind = "" if row["kind"] == "eval" else f"{row['kind']}  "
-        common.echo(f"{shown_name(result.manifest['dataset'])}  {row['ranker']}  {kind}{figures}  {row['result']}")
+        first = f"({staged.sentence(row['rerank'])})  " if row["rerank"] else ""
+        name = shown_name(result.manifest["dataset"])
+        common.echo(f"{name}  {row['ranker']}  {kind}{figures}  {first}{row['result']}")
     return 0
 
 
