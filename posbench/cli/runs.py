@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from posbench.cli import common
 
 if TYPE_CHECKING:
-    from posbench.store import Result
+    from posbench.types import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,18 +21,19 @@ def run(args: argparse.Namespace) -> int:
     from posbench.store import Results
 
     stored = Results(args.out).all()
+    reports = [result.report() for result in stored]
     rows = [
         {
             "dataset": result.manifest["dataset"]["name"],
             "selection": result.manifest["dataset"].get("selection"),
             "ranker": result.manifest["ranker"]["name"],
             "kind": result.kind,
-            "measures": _means(result),
-            "rerank": staged.staged(result.report()),
+            "measures": _means(result.kind, report),
+            "rerank": staged.staged(report),
             "weights": result.manifest["weights"],
             "result": str(result.folder),
         }
-        for result in stored
+        for result, report in zip(stored, reports, strict=True)
     ]
     if args.json:
         common.print_json({"runs": rows})
@@ -48,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _means(result: "Result") -> dict[str, float]:
+def _means(kind: str, report: "Report") -> dict[str, float]:
     """The means of a result's measures; of a selection its own, without what it is compared with."""
     from posbench.exports import means
     from posbench.studies.selection.summary import told
 
-    if result.kind == "select":
-        return dict(told(result.report())["divergence"]["selected"])
-    return means(result.report())
+    if kind == "select":
+        return dict(told(report)["divergence"]["selected"])
+    return means(report)
