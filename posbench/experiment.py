@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from posbench import bias, controls, gains, indexed, loaders, manifest, measures, pmrr, rankers, recipe, reranked, stats
+from posbench.compare import bias_of_stages
 from posbench.errors import UsageError
 from posbench.evaluate import allowed, evaluate, most_excluded
 from posbench.rankers.pipeline import Pipeline
@@ -321,8 +322,7 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
     analysis = _analysis(job, found, report)
-    gained = analysis.pop("gains")
-    said = {**reranked.summary(found.manifest, report), "gains": gained} if gained is not None else None
+    staged = analysis.pop("stages")
     return {
         "dataset": job.dataset,
         "ranker": job.name,
@@ -331,7 +331,7 @@ def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
         "selection": found.manifest["dataset"].get("selection"),
-        **({"rerank": said} if said is not None else {}),
+        **({"rerank": reranked.summary(found.manifest, report) | staged} if staged is not None else {}),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }
@@ -365,12 +365,16 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     values = np.stack([report.values(name) for name in names], axis=1)
     low, high = stats.mean_intervals(values, clusters, strata, seed=job.settings.seed)
     main = next((name for name in names if name == "nDCG@10"), names[0])
-    staged = isinstance(job.ranker, Pipeline)
+    found = bias.position_report(report, main, seed=job.settings.seed)
+    staged = None
+    if isinstance(job.ranker, Pipeline):
+        gained = gains.gains(report, clusters, strata, seed=job.settings.seed)
+        staged = {"gains": gained, "bias": bias_of_stages(report, found, seed=job.settings.seed)}
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
         "macro": _macro(report),
         "resampled": resampled,
-        "bias": bias.position_report(report, main, seed=job.settings.seed),
-        "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,
+        "bias": found,
+        "stages": staged,
     }

@@ -16,6 +16,7 @@ from posbench.rankers.pipeline import Pipeline, ties_of
 from posbench.recipe import PipelineRecipe, RankerRecipe
 from posbench.reranking import RunRecipe
 from posbench.rewards import listwise_reward
+from posbench.staged import KEPT
 from posbench.types import Collection, Float64, Int64, Ranker, Report, Run
 
 TIED, REWARD = "tied", "listwise_reward"
@@ -150,7 +151,7 @@ def summary(manifest: Mapping[str, Any], report: Report) -> dict[str, Any]:
         kind: {name: float(np.mean(report.queries[f"{name}:{kind}"].to_numpy())) for name in report.measures}
         for kind in (FIRST, BEST, WORST)
     }
-    kept = {key: said[key] for key in ("first", "reranker", "depth", "weight", "normalise", "ties")}
+    kept = {key: said[key] for key in KEPT}
     tie = float(np.mean(report.queries[TIED].to_numpy()))
     facts = added(list(said["collections"].values()))
     return {**kept, "measures": means, TIED: tie, REWARD: _reward(report), "facts": facts}

@@ -93,24 +93,8 @@ def test_a_run_is_one_rollout_a_document(tiny):
     np.testing.assert_allclose(reranked.rewards_of(level, tiny), [1 / 3, 1 / 3, NAN])
 
 
-RERANKER = """
-kind = "pointwise"
-description = "says the same of every document"
-licence = "none"
-method = "graded"
-score = "integer"
-prompt = "erank"
-answer_tokens = 64
-[backend]
-engine = "instant"
-reply = "<think>x</think><answer>7</answer>"
-"""
-
-
-def test_eval_reports_the_reward_of_a_pointwise_reranker(tmp_path, capsys):
-    path = tmp_path / "same.toml"
-    path.write_text(RERANKER)
-    how = ["eval", "--model", "bm25", "--rerank", path, "--depth", 4, "--dataset", "posir-mini/spa"]
+def test_eval_reports_the_reward_of_a_pointwise_reranker(tmp_path, same, capsys):
+    how = ["eval", "--model", "bm25", "--rerank", same, "--depth", 4, "--dataset", "posir-mini/spa"]
     how = [str(one) for one in [*how, "--out", tmp_path / "o", "--cache", tmp_path / "c"]]
     assert main([*how, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["rerank"]["listwise_reward"]
