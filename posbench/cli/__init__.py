@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "compare rankers: paired tests, shared ranks, position bias",
     "findings": "test a paper's claims on its published figures",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",
+    "import": "bring in published figures as leaderboard entries",
 }
 
 
