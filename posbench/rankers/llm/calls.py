@@ -3,8 +3,8 @@
 They are small and packed (``msgspec``), since a run makes hundreds of thousands of them and keeps them in the cache.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -105,6 +105,10 @@ class Answer(msgspec.Struct, array_like=True):
         return self.finish in ("filtered", "too_long")
 
 
+Answers: TypeAlias = Generator[list[tuple[int, Answer]], None, None]
+"""Answers as they come; whoever stops reading closes it, and the calls under way are given up."""
+
+
 class Backend(Protocol):
     """What answers requests.
 
@@ -126,7 +130,7 @@ class Backend(Protocol):
         """All that the answers depend on, as JSON, without loading the model. No key, no price."""
         ...
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers as they come, as (index of the request, answer), in lists of those that came together.
 
         A fault of transport is never an answer: it is tried again and then raised, after what came was given out.

