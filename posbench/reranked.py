@@ -164,7 +164,7 @@ def added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for key, value in part.items():
             if isinstance(value, Mapping):
                 total[key] = added([total.get(key, {}), value])
-            elif isinstance(value, int | float) and key != "score_mass":
+            elif isinstance(value, int | float) and key not in ("score_mass", "held_mass"):
                 total[key] = total.get(key, 0) + value
     return total
 

@@ -34,6 +34,7 @@ class OpenAIBackend:
     def __init__(self, recipe: Backend, cache: Path) -> None:
         self.recipe, self._cache = recipe, cache
         self._transport: Transport | None = None
+        self._lack = "and the recipe names none: add [[backend.source]]"
 
     @property
     def context(self) -> int:
@@ -45,7 +46,8 @@ class OpenAIBackend:
         """The tokenizer's files, None where the recipe names none or they cannot be had."""
         try:
             return weights.find(self.recipe.source, self.recipe.model, FILES) if self.recipe.source else None
-        except MissingPartError:
+        except MissingPartError as error:
+            self._lack = f"which is not to be had: {error}"
             return None
 
     @cached_property
@@ -191,7 +193,7 @@ class OpenAIBackend:
 
     def _own_tokens(self) -> Tokens:
         if self.tokens is None:
-            raise UsageError(f"{self.recipe.model}: a target needs the model's tokenizer: add [[backend.source]]")
+            raise MissingPartError(f"{self.recipe.model}: a given text needs the model's tokenizer, {self._lack}")
         return self.tokens
 
 
