@@ -46,8 +46,10 @@ def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _reward(said: Mapping[str, Any]) -> str:
+    held = said["constants"]
     return (
-        f"listwise reward (ERank's form, constants of posbench's own): {said['mean']:+.4f} a document, over "
+        f"listwise reward (ERank's form, constants not the paper's: a negative above the {held['outranks']} positive "
+        f"loses {held['penalty']:g}): {said['mean']:+.4f} a document, over "
         f"{said['queries']:,} queries with a relevant document among those reranked"
     )
 
