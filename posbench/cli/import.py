@@ -42,15 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reads, writes and says what was written."""
     from posbench.leaderboard import mteb, posir
-    from posbench.leaderboard.published import About, save
+    from posbench.leaderboard.folder import save
+    from posbench.leaderboard.published import About
 
-    about = About(args.board, args.of, args.title, args.url, args.note, tuple(filter(None, args.split.split(","))))
+    splits = tuple(filter(None, args.split.split(",")))
+    about = About(args.name, args.board, args.of, args.title, args.url, args.note, splits)
     remarks: list[str] = []
     if args.kind == "posir":
         found = posir.read(args.files, about, args.seed)
     else:
         found, remarks = mteb.read(args.files, about)
-    written = save(found, args.to, args.name, args.replace)
+    written = save(found, args.to, args.replace)
     models = [one.entry.model.name for one in found]
     _say(args, {"written": [str(path) for path in written], "models": models, "remarks": remarks})
     return 0
