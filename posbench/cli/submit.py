@@ -68,6 +68,10 @@ def _load(args: argparse.Namespace, result: "Result", progress: "Progress") -> "
         drop_faults=args.drop_faults or typed.drop_faults,
     )
     part = result.manifest["dataset"]["parts"][0]["source"]
+    if part.get("qrels"):
+        raise UsageError(
+            f"{result.folder} was made from qrels alone; `posbench import --as trec --dataset` makes one to submit"
+        )
     names = [args.dataset] if args.dataset else [typed.dataset, result.manifest["dataset"]["name"], part.get("path")]
     reasons = []
     for name in dict.fromkeys(filter(None, names)):

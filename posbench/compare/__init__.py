@@ -1,7 +1,7 @@
 """Paired comparison of rankers over the same queries: means, position bias, and ranks that can be told apart."""
 
 from posbench.compare.align import Aligned, align
-from posbench.compare.choose import choose
+from posbench.compare.choose import choose, labels
 from posbench.compare.table import compare
 
-__all__ = ["Aligned", "align", "choose", "compare"]
+__all__ = ["Aligned", "align", "choose", "compare", "labels"]
