@@ -67,7 +67,14 @@ class Outcome:
     fresh: bool
 
 
-def run(dataset: str, model: str, settings: Settings | None = None, progress: Progress = no_progress) -> Outcome:
+def run(
+    dataset: str,
+    model: str,
+    settings: Settings | None = None,
+    progress: Progress = no_progress,
+    *,
+    collections: Sequence[Collection] = (),
+) -> Outcome:
     """Evaluates one ranker on one dataset, or reads the finished result.
 
     Args:
@@ -75,6 +82,7 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
         model: a ranker recipe's name, a recipe file, a model folder, a hub id or ``module:Class``.
         settings: how to run.
         progress: shows long steps.
+        collections: what is searched, instead of what ``dataset`` names.
     """
     settings = settings or Settings()
     clock = _Clock()
@@ -97,7 +105,7 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     )
     ranker = make(chosen, depth=settings.depth)
     with clock.phase("load"):
-        collections = loaders.load(dataset, settings.options, progress)
+        collections = collections or loaders.load(dataset, settings.options, progress)
     spare = max(map(most_excluded, collections))
     if spare:  # so that as many as wanted are left
         ranker = make(chosen, depth=max(settings.depth, getattr(chosen, "depth", 0)) + spare)

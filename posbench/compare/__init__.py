@@ -2,8 +2,8 @@
 
 from posbench.compare.align import Aligned, align
 from posbench.compare.change import bias_change
-from posbench.compare.choose import choose
+from posbench.compare.choose import choose, labels
 from posbench.compare.stages import bias_of_stages
 from posbench.compare.table import compare
 
-__all__ = ["Aligned", "align", "bias_change", "bias_of_stages", "choose", "compare"]
+__all__ = ["Aligned", "align", "bias_change", "bias_of_stages", "choose", "compare", "labels"]

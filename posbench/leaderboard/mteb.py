@@ -12,7 +12,8 @@ from typing import Any
 
 from posbench.errors import DataError, UsageError
 from posbench.leaderboard.entry import WHOLE, Data, Entry, Figure, Model
-from posbench.leaderboard.published import About, Imported, fraction, mapping, model
+from posbench.leaderboard.folder import New
+from posbench.leaderboard.published import About, fraction, mapping, model
 from posbench.types import distinct
 
 BOARD = "MTEB retrieval"
@@ -41,7 +42,7 @@ class Score:
     known: Mapping[str, Any]
 
 
-def read(paths: Sequence[Path], about: About) -> tuple[list[Imported], list[str]]:
+def read(paths: Sequence[Path], about: About) -> tuple[list[New], list[str]]:
     """The entries of files and folders, one a model, and remarks on what was left out.
 
     Raises:
@@ -58,7 +59,7 @@ def read(paths: Sequence[Path], about: About) -> tuple[list[Imported], list[str]
             scores += list(_csv(path, about))
         else:
             scores.append(_task(path, about))
-    return [Imported(_entry(name, scores, about)) for name in distinct(one.model for one in scores)], remarks
+    return [New(_entry(name, scores, about), about.name) for name in distinct(one.model for one in scores)], remarks
 
 
 def _entry(name: str, scores: Sequence[Score], about: About) -> Entry:

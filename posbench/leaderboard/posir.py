@@ -16,7 +16,8 @@ from posbench.bias import LENGTHS
 from posbench.errors import DataError, UsageError
 from posbench.leaderboard import derive
 from posbench.leaderboard.entry import WHOLE, Data, Entry, Figure
-from posbench.leaderboard.published import About, Imported, fraction, mapping, model
+from posbench.leaderboard.folder import New
+from posbench.leaderboard.published import About, fraction, mapping, model
 from posbench.store import read_json
 from posbench.studies.published import PSI, SCORE, read_posir
 from posbench.types import Report, distinct
@@ -40,7 +41,7 @@ class Part:
     where: str
 
 
-def read(paths: Sequence[Path], about: About, seed: int = 0) -> list[Imported]:
+def read(paths: Sequence[Path], about: About, seed: int = 0) -> list[New]:
     """The entries of files and folders, one a model and file of aggregates, one a model for all per-query files.
 
     Raises:
@@ -54,7 +55,7 @@ def read(paths: Sequence[Path], about: About, seed: int = 0) -> list[Imported]:
             some = list(_parts(file, content, about))
             parts += some
             if not some:
-                found += [Imported(one) for one in _aggregate(file, about)]
+                found += [New(one, about.name) for one in _aggregate(file, about)]
     return found + [
         _per_query(name, [part for part in parts if part.model == name], about, seed) for name in _of(parts)
     ]
@@ -130,7 +131,7 @@ def _pair(path: Path, content: Mapping[str, Any]) -> str:
     return name
 
 
-def _per_query(name: str, parts: Sequence[Part], about: About, seed: int) -> Imported:
+def _per_query(name: str, parts: Sequence[Part], about: About, seed: int) -> New:
     """The entry of one model's per-query values, and the values."""
     seen: dict[tuple[str, str], str] = {}
     for part in parts:
@@ -151,7 +152,8 @@ def _per_query(name: str, parts: Sequence[Part], about: About, seed: int) -> Imp
     )
     details = {"settings": settings, "bias": bias, "domains": domains, "seed": seed}
     data = Data(about.board or BOARD, _NAME)
-    return Imported(Entry(model(name), data, "published", figures, source=source, details=details), table)
+    entry = Entry(model(name), data, "published", figures, source=source, details=details)
+    return New(entry, about.name, table)
 
 
 def _scores(part: Part) -> Mapping[str, Any]:
