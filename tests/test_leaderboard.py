@@ -60,10 +60,9 @@ def test_an_entry_survives_its_file(found, tmp_path):
     entry.write(found[0].entry, path)
     first = path.read_bytes()
     again = entry.read(path)
-    assert msgspec.to_builtins(again) == json.loads(first)
     entry.write(again, path)
     assert path.read_bytes() == first
-    assert again.figures == found[0].entry.figures
+    assert again == found[0].entry
 
 
 @pytest.mark.parametrize(
