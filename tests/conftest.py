@@ -16,6 +16,18 @@ from posbench import plots
 from posbench.plots import style
 from posbench.types import Collection, Evidence, Qrels, strings
 
+_SAME = """
+kind = "pointwise"
+description = "says the same of every document"
+licence = "none"
+method = "graded"
+score = "integer"
+prompt = "erank"
+answer_tokens = 64
+[backend]
+engine = "instant"
+reply = "<think>x</think><answer>7</answer>"
+"""
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -102,6 +114,14 @@ def check_chart(texts):
         assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
 
     return check
+
+
+@pytest.fixture
+def same(tmp_path):
+    """A recipe file of a reranker that gives every document the same score."""
+    path = tmp_path / "same.toml"
+    path.write_text(_SAME)
+    return path
 
 
 @pytest.fixture
