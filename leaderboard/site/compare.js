@@ -137,6 +137,9 @@
       const row = {pair: pair.first + " \u2212 " + pair.second, difference: pair.difference, told: pair.told};
       return pair.half === null ? row : Object.assign(row, {low: pair.difference - pair.half, high: pair.difference + pair.half});
     });
+    if (pairs.every(function (pair) { return pair.half === null; })) {
+      spec.layer = spec.layer.filter(function (layer) { return !layer.transform; }); // no interval to draw
+    }
     at("chart-caption").textContent = "Differences in " + board.measure + ", the better model first; filled: the interval leaves out 0";
     window.posbenchDraw(at("chart"), spec);
   }

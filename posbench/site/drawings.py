@@ -1,6 +1,7 @@
-"""Charts as pages show them: the words of a chart as HTML, the rest for Vega."""
+"""Charts and sentences as pages show them: the words of a chart as HTML, the rest for Vega."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,11 @@ def _finite(part: Any) -> Any:
 def _rounded(value: Any) -> Any:
     """Six significant digits are more than a chart can show."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def typeset(sentence: Any) -> str:
+    """A sentence with true minus signs before its numbers."""
+    return re.sub(r"(?<![\w.])-(?=\.?\d)", "\N{MINUS SIGN}", str(sentence))
 
 
 def charts(*drawings: Drawing) -> dict[str, Chart]:

@@ -8,7 +8,7 @@ from posbench.leaderboard.entry import Entry
 from posbench.plots import rank_shifts, recall_curves
 from posbench.plots.hnsw import build_name, order_name
 from posbench.site.context import Page, Site
-from posbench.site.drawings import SCRIPTS, Drawing, charts, drawn
+from posbench.site.drawings import SCRIPTS, Drawing, charts, drawn, typeset
 from posbench.studies.hnsw.advice import advice
 
 TARGET = 0.95
@@ -96,7 +96,7 @@ def _vectors(one: Mapping[str, Any], k: int) -> Vectors:
         Build(build_name(arm), int(arm["ef_search"]), order_name(str(arm["order"])), arm, effects.get(_key(arm)))
         for arm in one["arms"]
     )
-    return Vectors(str(one["vectors"]), tuple(advice(one, TARGET, k)), builds)
+    return Vectors(str(one["vectors"]), tuple(map(typeset, advice(one, TARGET, k))), builds)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, int, str]:

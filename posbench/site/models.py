@@ -11,7 +11,7 @@ from posbench.leaderboard.entry import SCORES, WHOLE, Entry, Figure, Model, Sour
 from posbench.plots import position_curves, saliency_curves
 from posbench.plots.style import length_name
 from posbench.site.context import Page, Site, board_path, model_path
-from posbench.site.drawings import SCRIPTS, Drawing, charts, drawn
+from posbench.site.drawings import SCRIPTS, Drawing, charts, drawn, typeset
 from posbench.site.methods import anchor
 from posbench.studies.curves import FIFTHS
 from posbench.types import distinct
@@ -190,7 +190,7 @@ def _position(model: str, entry: Entry, setting: str, report: Mapping[str, Any],
     columns = [_place(cell) for cell in by_length[lengths[0]]]
     return Position(
         title=about,
-        verdict=tuple(map(str, report["verdict"])),
+        verdict=tuple(map(typeset, report["verdict"])),
         measure=str(report["measure"]),
         curves=drawn(key, position_curves({model: report}, about)),
         columns=tuple(columns),
@@ -226,7 +226,7 @@ def _saliency(model: str, entry: Entry, key: str) -> Saliency:
     rows += [(name, _estimate(found[key])) for key, name in others.items()]
     return Saliency(
         title=entry.data.name,
-        verdict=tuple(map(str, found["verdict"])),
+        verdict=tuple(map(typeset, found["verdict"])),
         method=str(method["name"] if isinstance(method, Mapping) else method),
         pairs=pairs,
         drawing=drawn(key, saliency_curves({model: found}, about)),
