@@ -57,9 +57,21 @@ def tidy(results: Sequence[Result], measures: Sequence[str] = ()) -> pa.Table:
         chosen = tuple(name for name in report.measures if not measures or name in measures)
         rows = replace(report, measures=chosen).long()
         rows = rows.add_column(2, "result", pa.array([result.folder.name] * len(rows), pa.string()))
-        tables.append(rows.append_column("selection", constant(selection_text(result.manifest["dataset"]), len(rows))))
+        rows = rows.append_column("selection", constant(selection_text(result.manifest["dataset"]), len(rows)))
+        tables.append(encoded(rows))
     merged: pa.Table = pa.concat_tables(tables).unify_dictionaries()
     return merged
+
+
+def encoded(table: pa.Table) -> pa.Table:
+    """The table with every column of strings dictionary-encoded, without metadata: one form for the same rows."""
+    columns = []
+    for name in table.column_names:
+        column, kind = table[name], table[name].type
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            column = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        columns.append(column)
+    return pa.table(columns, names=table.column_names)
 
 
 def chosen(
