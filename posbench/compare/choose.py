@@ -71,7 +71,7 @@ def _refuse_several_datasets(found: Sequence[Result]) -> None:
 
 
 def labels(found: Sequence[Result]) -> list[str]:
-    """What results are shown as: the rankers' names; where several results have one name, with the beginning of the fingerprint."""
+    """What results are shown as: the rankers' names, with the start of the fingerprint where several have one name."""
     names = [result.manifest["ranker"]["name"] for result in found]
     return [
         f"{name}@{result.folder.name[:6]}" if names.count(name) > 1 else name

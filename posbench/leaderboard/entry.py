@@ -171,17 +171,25 @@ def _known_part(figure: Figure) -> list[float | None]:
     return parts
 
 
-def _laid_out(value: Any, indent: int = 0) -> str:
-    """JSON (not-a-numbers as null) whose lines are at most ``_WIDTH`` wide, apart from single values that are wider."""
+def _laid_out(value: Any, indent: int = 0, before: int = 0) -> str:
+    """JSON (not-a-numbers as null) whose lines are at most ``_WIDTH`` wide, apart from single values that are wider.
+
+    Args:
+        value: what to write.
+        indent: of the lines below the first.
+        before: characters that stand on the first line already, apart from the indent.
+    """
     line = msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
-    if len(line) + indent <= _WIDTH or not isinstance(value, dict | list | tuple):
+    if indent + before + len(line) < _WIDTH or not isinstance(value, dict | list | tuple):  # room for a comma
         return line
     if isinstance(value, dict):
         opening, closing = "{}"
-        parts = [f"{json.dumps(str(key), ensure_ascii=False)}: {_laid_out(v, indent + 1)}" for key, v in value.items()]
+        keys = [f"{json.dumps(str(key), ensure_ascii=False)}: " for key in value]
     else:
         opening, closing = "[]"
-        parts = [_laid_out(part, indent + 1) for part in value]
+        keys = [""] * len(value)
+    items = value.values() if isinstance(value, dict) else value
+    parts = [key + _laid_out(item, indent + 1, len(key)) for key, item in zip(keys, items, strict=True)]
     space = "\n" + " " * indent
     return f"{opening}{space} {f',{space} '.join(parts)}{space}{closing}"
 

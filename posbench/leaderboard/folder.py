@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from posbench import exports
 from posbench.errors import DataError, UsageError
 from posbench.leaderboard import entry as entries
 from posbench.leaderboard.entry import SUFFIX, Entry, Queries
@@ -74,17 +75,6 @@ def _write(one: New, place: Path) -> list[Path]:
         return [place]
     beside = place.with_name(place.stem + SUFFIX)
     with written(beside) as part:
-        pq.write_table(encoded(one.table), part, compression="zstd", compression_level=19)
+        pq.write_table(exports.encoded(one.table), part, compression="zstd", compression_level=19)
     entries.write(msgspec.structs.replace(one.entry, queries=Queries(beside.name, sha256_of(beside))), place)
     return [place, beside]
-
-
-def encoded(table: pa.Table) -> pa.Table:
-    """The table with every column of strings dictionary-encoded, without metadata: the same bytes for the same rows."""
-    columns = []
-    for name in table.column_names:
-        column, kind = table[name], table[name].type
-        if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            column = column.cast(pa.string()).combine_chunks().dictionary_encode()
-        columns.append(column)
-    return pa.table(columns, names=table.column_names)

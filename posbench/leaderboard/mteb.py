@@ -68,7 +68,7 @@ def _entry(name: str, scores: Sequence[Score], about: About) -> Entry:
         if one.model != name:
             continue
         if one.hub != (first := next(iter(mine.values()), one)).hub:
-            raise DataError(f"{one.where}: {name} is {one.hub}, and {first.hub} in {first.where}; give one a --model")
+            raise DataError(f"{one.where}: {name} is {one.hub}, and {first.hub} in {first.where}; give one --of MODEL")
         if one.task in mine:
             raise DataError(f"{one.where}: {name} on {one.task} stands in {mine[one.task].where} too; give one of them")
         mine[one.task] = one
@@ -188,7 +188,7 @@ def _score(path: Path, content: Mapping[str, Any], about: About) -> Score:
     if not (about.model or hub):
         raise UsageError(
             f"{path}: found no model; expected the file in a folder MODEL/REVISION (ORG__NAME/REVISION), beside a "
-            "model_meta.json, or --model NAME"
+            "model_meta.json, or --of MODEL"
         )
     value = sum(subsets.values()) / len(subsets)
     version = str(content.get("mteb_version") or "")

@@ -48,7 +48,8 @@ def read(paths: Sequence[Path], about: About, seed: int = 0) -> list[New]:
         DataError: a file is none of the known ones; the message names file and key.
         UsageError: a folder holds no JSON file, or a file does not say its model.
     """
-    found, parts = [], []
+    found: list[New] = []
+    parts: list[Part] = []
     for path in paths:
         for file in _files(path):
             content = mapping(read_json(file), str(file), _EXPECTED)
@@ -56,9 +57,12 @@ def read(paths: Sequence[Path], about: About, seed: int = 0) -> list[New]:
             parts += some
             if not some:
                 found += [New(one, about.name) for one in _aggregate(file, about)]
-    return found + [
-        _per_query(name, [part for part in parts if part.model == name], about, seed) for name in _of(parts)
-    ]
+    return found + [_per_query(name, _of_model(parts, name), about, seed) for name in _of(parts)]
+
+
+def _of_model(parts: Sequence[Part], name: str) -> list[Part]:
+    """The parts of a model in one order, whatever files they came from: resamples depend on it."""
+    return sorted((part for part in parts if part.model == name), key=lambda part: (part.pair, part.domain))
 
 
 def _of(parts: Sequence[Part]) -> list[str]:
@@ -79,7 +83,7 @@ def _aggregate(path: Path, about: About) -> Iterator[Entry]:
     table = read_posir(path)
     if about.model and len(table.models) > 1:
         raise UsageError(
-            f"{path}: --model names one; the file has {len(table.models)} ({', '.join(table.models[:3])}, ...)"
+            f"{path}: --of names one; the file has {len(table.models)} ({', '.join(table.models[:3])}, ...)"
         )
     source = about.source(
         TITLE, URL, f"{_RESULTS}/all_eval_metrics.json, as given; the paper's protocol reads 8,192 tokens"
@@ -100,7 +104,7 @@ def _parts(path: Path, content: Mapping[str, Any], about: About) -> Iterator[Par
     if _RESULTS in content:  # eval.py: one domain
         name = about.model or str(content.get("model_name") or "")
         if not name:
-            raise UsageError(f"{path}: found no model_name; expected one, or --model NAME")
+            raise UsageError(f"{path}: found no model_name; expected one, or --of MODEL")
         domain, pair = str(content.get("domain") or path.stem), _pair(path, content)
         yield Part(
             name, pair, domain, mapping(content[_RESULTS], f"{path}: {_RESULTS}", "query id -> values"), str(path)

@@ -1,7 +1,7 @@
 """Means with intervals, shared ranks and marks of significance as LaTeX and Markdown: a table a dataset or board."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its interval (None where it has none), its rank (0: none), and how it differs; ``best``: no other is higher."""
+    """A mean, its interval (None: none), its rank (0: none), how it differs, and whether no other is higher."""
 
     value: float
     interval: tuple[float, float] | None = None
@@ -45,12 +45,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: a row a model, best first, and a cell (None: no figure) a column; ``notes`` stand below."""
+    """One table: a row a model, best first, and a cell (None: no figure) a column; ``notes`` stand below.
+
+    A column has its ranks beside it where it has any.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
     notes: tuple[str, ...]
+
+    @property
+    def ranked(self) -> list[bool]:
+        """Which columns have ranks."""
+        columns = zip(*(cells for _, cells in self.rows), strict=True)
+        return [any(cell is not None and cell.rank for cell in column) for column in columns]
 
 
 def of_results(
@@ -146,10 +155,9 @@ def of_board(board: Board, measures: Sequence[str] = (), *, baseline: str = "") 
         if board.by_queries
         else "paired t-tests over settings (Bonferroni)"
     )
-    notes = (f"means over {len(board.settings)} settings", _legend(baseline), f"{rule}, {board.measure}")
-    if any(board.origin(line.model) == "published" for line in lines):
-        notes += ("published: not reproduced here",)
-    return Table(board.name, chosen, tuple(rows), notes)
+    notes = [f"means over {len(board.settings)} settings", _legend(baseline), f"{rule}, {board.measure}"]
+    notes += ["published: not reproduced here"] * any(board.origin(line.model) == "published" for line in lines)
+    return Table(board.name, chosen, tuple(rows), tuple(notes))
 
 
 def _cell(figure: Float64, rank: int, mark: str, best: bool) -> Cell | None:
@@ -171,9 +179,8 @@ def _marks(means: Float64, better: NDArray[np.bool_], names: Sequence[str], base
 
 
 def _legend(baseline: str) -> str:
-    if baseline:
-        return f"{_SIGNS[BETTER]} better, {_SIGNS[BELOW]} worse than {baseline}"
-    return f"bold: best; {_SIGNS[WORSE]} worse than the best"
+    against = f"{_SIGNS[BETTER]} better, {_SIGNS[BELOW]} worse than {baseline}"
+    return f"bold: best; {against if baseline else f'{_SIGNS[WORSE]} worse than the best'}"
 
 
 def _sorted(cells: Mapping[str, Sequence[Cell | None]]) -> tuple[tuple[str, tuple[Cell | None, ...]], ...]:
@@ -183,24 +190,28 @@ def _sorted(cells: Mapping[str, Sequence[Cell | None]]) -> tuple[tuple[str, tupl
 
 
 def latex(tables: Sequence[Table]) -> str:
-    r"""Tables for ``\usepackage{booktabs}``: two columns a measure, mean [interval] and rank."""
+    r"""Tables for ``\usepackage{booktabs}``: mean [interval] of each measure, and its rank."""
     return "\n".join(_latex_table(one) for one in tables)
 
 
 def _latex_table(one: Table) -> str:
-    spans = " & ".join(rf"\multicolumn{{2}}{{c}}{{{latex_text(name)}}}" for name in one.columns)
-    rules = "".join(rf"\cmidrule(lr){{{2 + 2 * i}-{3 + 2 * i}}}" for i in range(len(one.columns)))
+    ranked = one.ranked
+    heads = [
+        rf"\multicolumn{{2}}{{c}}{{{latex_text(name)}}}" if rank else latex_text(name)
+        for name, rank in zip(one.columns, ranked, strict=True)
+    ]
+    below = [r"mean [95\% interval]" + r" & rank" * rank for rank in ranked]
+    rows = [[latex_text(name), *_cells(cells, ranked, _latex_cell)] for name, cells in one.rows]
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{latex_text(one.caption)}. {latex_text('; '.join(one.notes))}.}}",
-        rf"\begin{{tabular}}{{l{'lr' * len(one.columns)}}}",
+        rf"\caption{{{latex_text(one.caption)}: {latex_text('; '.join(one.notes))}.}}",
+        rf"\begin{{tabular}}{{l{''.join('lr' if rank else 'l' for rank in ranked)}}}",
         r"\toprule",
-        rf" & {spans} \\",
-        rules,
-        rf"model{r' & mean [95\% interval] & rank' * len(one.columns)} \\",
+        rf" & {' & '.join(heads)} \\",
+        rf"model & {' & '.join(below)} \\",
         r"\midrule",
-        *(rf"{latex_text(name)} & {' & '.join(map(_latex_cell, cells))} \\" for name, cells in one.rows),
+        *(rf"{' & '.join(row)} \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -209,12 +220,19 @@ def _latex_table(one: Table) -> str:
     return "\n".join(lines)
 
 
-def _latex_cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "-- & "
+def _cells(cells: Sequence[Cell | None], ranked: Sequence[bool], show: Callable[[Cell], str]) -> list[str]:
+    """The texts of a row, with those of the ranks."""
+    found = []
+    for cell, rank in zip(cells, ranked, strict=True):
+        found.append("--" if cell is None else show(cell))
+        found += [str((cell and cell.rank) or "")] * rank
+    return found
+
+
+def _latex_cell(cell: Cell) -> str:
     value = rf"\textbf{{{cell.value:.4f}}}" if cell.best else f"{cell.value:.4f}"
     mark = f"$^{{{_MATH[cell.mark]}}}$" if cell.mark else ""
-    return f"{value}{mark}{_ends(cell)} & {cell.rank or ''}"
+    return f"{value}{mark}{_ends(cell)}"
 
 
 def latex_text(text: str) -> str:
@@ -225,18 +243,22 @@ def latex_text(text: str) -> str:
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """Tables as GitHub shows them: two columns a measure, mean [interval] and rank."""
+    """Tables as GitHub shows them: mean [interval] of each measure, and its rank."""
     return "\n".join(_markdown_table(one) for one in tables)
 
 
 def _markdown_table(one: Table) -> str:
-    heads = [head for name in one.columns for head in (f"{markdown_text(name)} [95% interval]", "rank")]
+    ranked = one.ranked
+    heads = ["model"]
+    for name, rank in zip(one.columns, ranked, strict=True):
+        heads += [f"{markdown_text(name)} [95% interval]", *(["rank"] * rank)]
+    rows = [[markdown_text(name), *_cells(cells, ranked, _markdown_cell)] for name, cells in one.rows]
     lines = [
         f"**{markdown_text(one.caption)}**",
         "",
-        f"| model | {' | '.join(heads)} |",
-        f"|---|{'---|---:|' * len(one.columns)}",
-        *(f"| {markdown_text(name)} | {' | '.join(map(_markdown_cell, cells))} |" for name, cells in one.rows),
+        f"| {' | '.join(heads)} |",
+        f"|---|{''.join('---|---:|' if rank else '---|' for rank in ranked)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
         "",
         f"{markdown_text('; '.join(one.notes))}.",
         "",
@@ -244,11 +266,9 @@ def _markdown_table(one: Table) -> str:
     return "\n".join(lines)
 
 
-def _markdown_cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "- | "
+def _markdown_cell(cell: Cell) -> str:
     value = f"**{cell.value:.4f}**" if cell.best else f"{cell.value:.4f}"
-    return f"{value}{_SIGNS.get(cell.mark, '')}{_ends(cell)} | {cell.rank or ''}"
+    return f"{value}{_SIGNS.get(cell.mark, '')}{_ends(cell)}"
 
 
 def _ends(cell: Cell) -> str:
