@@ -135,6 +135,15 @@ def server():
 
 
 @pytest.fixture(scope="session")
+def site_data():
+    """What makes up entries for the leaderboard; see site_data.py."""
+    spec = importlib.util.spec_from_file_location("site_data", Path(__file__).with_name("site_data.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory):
     """A folder with a random Llama of two layers, a tokenizer of bytes and a chat template."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")

@@ -10,11 +10,9 @@ from posbench.errors import MissingPartError, UsageError, missing_extra
 from posbench.plots import render as charts
 from posbench.site.render import FOLDER
 
-STYLES = ("site.css", "pages.css")
 TABLE, CHARTS = "datatables.js", "vega.js"
 _EXPORT = re.compile(r"export\s*\{([^}]*)\};?")
-_EXPORTED = re.compile(r"([\w$]+) as ([\w$]+)")
-_NAMES = {"ITable": "DataTable", "jQuery": "jQuery"}  # what the bundle exports, as what it is set on window
+_TABLES = re.compile(r"([\w$]+) as default\b")
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,17 @@ def script(module: str) -> str:
     """DataTables' bundle, an ES module, as a classic script, since a page that opens from a file loads no modules.
 
     Raises:
-        MissingPartError: the bundle does not end in an export statement with the names that are needed.
+        MissingPartError: the bundle does not export DataTables.
     """
-    found = list(_EXPORT.finditer(module))
-    names = {shown: name for name, shown in _EXPORTED.findall(found[-1][1])} if found else {}
-    if not _NAMES.keys() <= names.keys():
+    exports = list(_EXPORT.finditer(module))
+    name = _TABLES.search(exports[-1][1]) if exports else None
+    if name is None:
         raise MissingPartError(
-            "the DataTables bundle of itables has no export statement with ITable and jQuery; "
-            "expected itables 2.9.1: pip install 'posbench[site]'"
+            "the bundle of itables does not export DataTables as its default; "
+            "expected that of itables 2.9.1: pip install 'posbench[site]'"
         )
-    last = found[-1]
-    given = "".join(f"window.{shown}={names[name]};" for name, shown in _NAMES.items())
-    return f"(function(){{{module[: last.start()]}{given}{module[last.end() :]}}})();\n"
+    before, after = module[: exports[-1].start()], module[exports[-1].end() :]
+    return f'(function(){{"use strict";{before}window.DataTable={name[1]};{after}}})();\n'
 
 
 def _bundle() -> str:
@@ -51,6 +48,11 @@ def _bundle() -> str:
         return (resources.files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8")
     except (ImportError, OSError) as error:
         raise missing_extra("making the leaderboard's tables", "site") from error
+
+
+def styles() -> list[str]:
+    """The style sheets, which every page may load."""
+    return sorted(path.name for path in FOLDER.glob("*.css"))
 
 
 def load(name: str) -> bytes:

@@ -14,6 +14,7 @@ from posbench.site import (
     boarddata,
     comparison,
     datasets,
+    downloads,
     indexes,
     licences,
     methods,
@@ -34,12 +35,13 @@ MAKERS: tuple[Maker, ...] = (
     comparison.pages,
     indexes.pages,
     reranking.pages,
+    downloads.pages,
     methods.pages,
     licences.pages,
 )
 """What makes pages."""
 
-FILES: tuple[Files, ...] = (boarddata.files,)
+FILES: tuple[Files, ...] = (boarddata.files, downloads.files)
 """What makes other files: their paths under the site's folder, and their content."""
 
 NAVIGATION = (
@@ -102,7 +104,7 @@ def files(site: Site) -> Iterator[tuple[str, bytes]]:
     """Every file of the site: its path and content."""
     pages = [page for maker in MAKERS for page in maker(site)]
     paths = frozenset(page.path for page in pages)
-    used = dict.fromkeys([*assets.STYLES, *(name for page in pages for name in page.scripts)])
+    used = dict.fromkeys([*assets.styles(), *(name for page in pages for name in page.scripts)])
     shared = {
         "site": site,
         "version": __version__,

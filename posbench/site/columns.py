@@ -18,12 +18,14 @@ FEW = 2  # other boards that are shown unasked
 class Column:
     """One column of figures: float64[models, 3] (value, low, high), in the order of the lines.
 
-    ``key`` names it in addresses; ``shown`` says whether it is there before a reader chooses. A column of means over
-    the chosen settings has its ``measure`` and the place of its ``length`` in ``LENGTHS``; others have no measure.
+    ``key`` names it in addresses; ``over`` stands above ``label`` where that alone says too little; ``shown`` says
+    whether it is there before a reader chooses. A column of means over the chosen settings has its ``measure`` and the
+    place of its ``length`` in ``LENGTHS``; others have no measure.
     """
 
     key: str
     group: str
+    over: str
     label: str
     about: str
     shown: bool
@@ -63,7 +65,8 @@ def _means(board: Board, lines: Sequence[Line]) -> Iterator[Column]:
             label = measure if length == WHOLE else f"{length} {length_name(length)}"
             key = measure if length == WHOLE else f"{measure} {length}"
             figures = np.stack([line.figures[measure][k] for line in lines])
-            yield Column(key, group, label, about, shown, figures, measure, k)
+            over = "" if length == WHOLE else measure
+            yield Column(key, group, over, label, about, shown, figures, measure, k)
 
 
 def _settings(board: Board, lines: Sequence[Line]) -> Iterator[Column]:
@@ -71,7 +74,7 @@ def _settings(board: Board, lines: Sequence[Line]) -> Iterator[Column]:
     for s, setting in enumerate(board.settings if len(board.settings) > 1 else ()):
         figures = board.figures[board.measure][order, s, 0]
         about = f"{board.measure} in this setting alone"
-        yield Column(f"in {setting}", f"{board.measure} by setting", setting, about, False, figures)
+        yield Column(f"in {setting}", f"{board.measure} by setting", board.measure, setting, about, False, figures)
 
 
 def _others(board: Board, lines: Sequence[Line], others: Sequence[Board]) -> Iterator[Column]:
@@ -79,9 +82,8 @@ def _others(board: Board, lines: Sequence[Line], others: Sequence[Board]) -> Ite
         means = {line.model: line.figures[other.measure][0] for line in table(other)}
         figures = np.stack([means.get(line.model, np.full(3, np.nan)) for line in lines])
         about = f"the same model's mean {other.measure} on {other.name}, over all its settings"
-        yield Column(
-            f"on {other.name}", "Other boards", f"{other.name} {other.measure}", about, len(others) <= FEW, figures
-        )
+        shown = len(others) <= FEW
+        yield Column(f"on {other.name}", "Other boards", other.name, other.measure, about, shown, figures)
 
 
 def others_of(board: Board, boards: Sequence[Board]) -> list[Board]:

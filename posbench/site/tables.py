@@ -81,7 +81,13 @@ class Table:
             "settings": list(self.board.settings),
             "groups": self.pairs,
             "columns": [
-                {"key": one.key, "label": one.label, "shown": one.shown, "measure": one.measure, "length": one.length}
+                {
+                    "key": one.key,
+                    "label": f"{one.over} {one.label}".strip(),
+                    "shown": one.shown,
+                    "measure": one.measure,
+                    "length": one.length,
+                }
                 for one in self.columns
             ],
             "models": [slug(line.model) for line in self.lines],
