@@ -54,7 +54,9 @@ def board(made, name):
 
 
 def rows_of(page, place):
-    return page.eval_on_selector_all(f"{place} tr", "rows => rows.map(r => [...r.cells].map(c => c.textContent.trim()))")
+    return page.eval_on_selector_all(
+        f"{place} tr", "rows => rows.map(r => [...r.cells].map(c => c.textContent.trim()))"
+    )
 
 
 @pytest.mark.parametrize("path", ["models/wordllama.html", "hnsw.html", "rerankers.html"])

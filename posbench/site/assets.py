@@ -10,7 +10,7 @@ from posbench.errors import MissingPartError, UsageError, missing_extra
 from posbench.plots import render as charts
 from posbench.site.render import FOLDER
 
-STYLE = "site.css"
+STYLES = ("site.css", "pages.css")
 TABLE, CHARTS = "datatables.js", "vega.js"
 _EXPORT = re.compile(r"export\s*\{([^}]*)\};?")
 _EXPORTED = re.compile(r"([\w$]+) as ([\w$]+)")

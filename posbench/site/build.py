@@ -9,14 +9,34 @@ from pathlib import Path
 
 from posbench import __version__
 from posbench.errors import UsageError
-from posbench.site import assets, boarddata, datasets, licences, overview
+from posbench.site import (
+    assets,
+    boarddata,
+    comparison,
+    datasets,
+    indexes,
+    licences,
+    methods,
+    models,
+    overview,
+    reranking,
+)
 from posbench.site.context import Page, Site
 from posbench.site.render import environment
 
 Maker = Callable[[Site], Iterable[Page]]
 Files = Callable[[Site], Iterable[tuple[str, bytes]]]
 
-MAKERS: tuple[Maker, ...] = (overview.pages, datasets.pages, licences.pages)
+MAKERS: tuple[Maker, ...] = (
+    overview.pages,
+    datasets.pages,
+    models.pages,
+    comparison.pages,
+    indexes.pages,
+    reranking.pages,
+    methods.pages,
+    licences.pages,
+)
 """What makes pages."""
 
 FILES: tuple[Files, ...] = (boarddata.files,)
@@ -82,7 +102,7 @@ def files(site: Site) -> Iterator[tuple[str, bytes]]:
     """Every file of the site: its path and content."""
     pages = [page for maker in MAKERS for page in maker(site)]
     paths = frozenset(page.path for page in pages)
-    used = dict.fromkeys([assets.STYLE, *(name for page in pages for name in page.scripts)])
+    used = dict.fromkeys([*assets.STYLES, *(name for page in pages for name in page.scripts)])
     shared = {
         "site": site,
         "version": __version__,
