@@ -1,22 +1,18 @@
-"""Real results and studies of posir-mini as a site, and the smallest renderer that writes its pages."""
+"""Real results and studies of posir-mini as a site."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from posbench import cli, plots
+from posbench import cli
 from posbench.leaderboard import derive
 from posbench.leaderboard.boards import Found, boards
 from posbench.leaderboard.entry import Data, Entry, Figure, Model, Source
-from posbench.site import comparison, indexes, methods, models, reranking
+from posbench.site import build, comparison, indexes, methods, models, reranking
 from posbench.site.context import Page, Site
 from posbench.store import open_result
 
-SOURCE = Path(__file__).parents[1] / "leaderboard" / "site"
 HOSTILE = '<script>window.bad=1</script> "quoted" \u202eمعكوس & ' + "long" * 40
 LISTWISE = """
 kind = "listwise"
@@ -26,12 +22,11 @@ licence = "l"
 engine = "instant"
 reply = "[2] > [1]"
 """
-NAVIGATION = [("compare.html", "Compare"), ("hnsw.html", "HNSW"), ("rerankers.html", "Rerankers")]
 
 
 @dataclass(frozen=True)
 class Made:
-    """The site, its pages, and the folder that they are written to."""
+    """The site, its pages but for those of boards, and the folder that it is written to."""
 
     site: Site
     pages: tuple[Page, ...]
@@ -62,7 +57,8 @@ def made(folder: Path) -> Made:
         tuple(one for one in found if one.entry.kind != "scores"),
     )
     pages = tuple(page for part in (models, comparison, indexes, reranking, methods) for page in part.pages(site))
-    return Made(site, pages, write(site, pages, folder / "pages"))
+    build.build(site, folder / "pages")
+    return Made(site, pages, folder / "pages")
 
 
 TWIN = """
@@ -119,30 +115,3 @@ def published(settings: int) -> list[Found]:
         entry = Entry(Model(name), Data("means", "means"), "published", {"nDCG@10": cells}, source=source)
         found.append(Found(entry, Path(name)))
     return found
-
-
-def embedded(content: object) -> Markup:
-    """JSON that cannot end the script element that it stands in."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def write(site: Site, pages: tuple[Page, ...], folder: Path) -> Path:
-    """Writes pages and what they load."""
-    environment = Environment(
-        loader=FileSystemLoader(SOURCE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["figure"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["embedded"] = embedded
-    shared = {"site": site, "navigation": NAVIGATION, "version": "0", "paths": {page.path for page in pages}}
-    for page in pages:
-        path = folder / page.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = environment.get_template(page.template).render(page=page, **shared, **page.values)
-        path.write_text(text, encoding="utf-8")
-    (folder / "assets").mkdir()
-    for path in [*SOURCE.glob("*.css"), *SOURCE.glob("*.js")]:
-        (folder / "assets" / path.name).write_bytes(path.read_bytes())
-    (folder / "assets" / "vega.js").write_text(plots.script(), encoding="utf-8")
-    (folder / "assets" / "site.css").touch()
-    return folder

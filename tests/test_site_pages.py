@@ -12,9 +12,11 @@ from scipy.stats import t
 
 from posbench.leaderboard.boards import LENGTHS, Found, boards
 from posbench.leaderboard.entry import Data, Entry, Figure, Model, Source
+from posbench.plots import differences, quality_by_cost
 from posbench.plots.style import figure
 from posbench.site import comparison, indexes, methods, models, reranking
 from posbench.site.context import Site, model_path, slug
+from posbench.site.drawings import typeset
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -111,7 +113,7 @@ def test_charts_are_those_of_plots_and_have_their_words_in_the_page(site_pages, 
         assert "title" not in spec
         assert list(rows_of(spec))
     assert html.count('role="region"') == html.count("tabindex") - html.count("<pre tabindex")
-    assert "Chart: nDCG@10 by place of the evidence; the table beside it has its numbers" in html
+    assert "Chart: nDCG@10 by place of the evidence, posir-mini, eng-eng; the table beside it has its numbers" in html
 
 
 def test_provenance_is_whole(site_pages):
@@ -309,3 +311,20 @@ def test_pages_of_nothing_say_so():
         (page,) = part.pages(Site(()))
         assert page.values
     assert not list(models.pages(Site(())))
+
+
+def test_charts_of_pages_are_valid(check_chart):
+    rows = [
+        {"pair": f"a {MINUS} b", "difference": 0.1, "low": 0.02, "high": 0.18, "told": True},
+        {"pair": f"a {MINUS} c", "difference": 0.01, "told": False},
+    ]
+    check_chart(differences(rows, "nDCG@10"))
+    costs = [{"name": f"m{i}", "cost": 10.0**i, "value": 0.5, "low": 0.4, "high": 0.6, "first": 0.45} for i in range(9)]
+    check_chart(quality_by_cost(costs, "tokens", "nDCG@10", "mini"))
+    check_chart(quality_by_cost(costs[:1], "seconds", "nDCG@10", "mini"))
+
+
+def test_sentences_get_true_minus_signs():
+    assert typeset("index -0.043, -.129 to +0.042, e5-base, 2-3") == (
+        f"index {MINUS}0.043, {MINUS}.129 to +0.042, e5-base, 2-3"
+    )

@@ -2,7 +2,9 @@
 (function () {
   "use strict";
   function draw(place, spec) {
-    return window.vegaEmbed(place, spec, {renderer: "svg", actions: false}).catch(function () {
+    return window.vegaEmbed(place, spec, {renderer: "svg", actions: false}).then(function () {
+      place.querySelector("svg").setAttribute("aria-hidden", "true"); // its region is named, its numbers are in a table
+    }).catch(function () {
       place.textContent = "This chart could not be drawn; its numbers stand in the table.";
     });
   }

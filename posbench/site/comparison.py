@@ -86,7 +86,7 @@ def _by_settings(values: Float64, models: int) -> tuple[float, float | None]:
 def pages(site: Site) -> Iterator[Page]:
     """The page, and a script of figures for each board that has two models or more."""
     boards = [board for board in site.boards if len(board.models) > 1]
-    chart = drawn("differences", differences([], "a measure"))
+    chart = drawn("differences", differences([], "a measure"), "")
     listed = [{"slug": slug(board.name), "name": board.name, "models": len(board.models)} for board in boards]
     values = {
         "boards": [_all_pairs(board) for board in boards if len(board.models) <= MOST],

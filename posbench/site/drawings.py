@@ -23,16 +23,17 @@ class Drawing:
     spec: Chart
 
 
-def drawn(key: str, chart: Chart, beside: str = "the table beside it has its numbers") -> Drawing:
+def drawn(key: str, chart: Chart, about: str) -> Drawing:
     """A chart for a page: its title becomes the caption, its marks stay silent, its ground is the page's.
 
-    Figures that are not finite would be no JSON; they become None.
+    Figures that are not finite would be no JSON; they become None. ``about`` tells the chart from others of the page.
     """
     title = chart["title"]
     spec = {name: value for name, value in chart.items() if name not in ("title", "config")}
     spec["config"] = {**chart["config"], "background": None, "padding": 4, "aria": False}
     caption = str(title["text"])
-    return Drawing(key, caption, tuple(title["subtitle"]), f"Chart: {caption}; {beside}", _finite(spec))
+    label = f"Chart: {caption}, {about}; the table beside it has its numbers"
+    return Drawing(key, caption, tuple(title["subtitle"]), label, _finite(spec))
 
 
 def _finite(part: Any) -> Any:

@@ -77,15 +77,15 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def _study(entry: Entry, number: int) -> Study:
-    summary, k = entry.details["summary"], int(entry.details["grid"]["k"])
+    summary, k, about = entry.details["summary"], int(entry.details["grid"]["k"]), entry.data.name
     shifts = summary["shifts"]
     return Study(
         entry=entry,
-        title=entry.data.name,
+        title=about,
         k=k,
-        recall=drawn(f"recall-{number}", recall_curves(summary["sets"], k, entry.data.name)),
+        recall=drawn(f"recall-{number}", recall_curves(summary["sets"], k, about), f"{about} {number + 1}"),
         sets=tuple(_vectors(one, k) for one in summary["sets"]),
-        ranks=drawn(f"ranks-{number}", rank_shifts(shifts, k, entry.data.name)) if shifts else None,
+        ranks=drawn(f"ranks-{number}", rank_shifts(shifts, k, about), f"{about} {number + 1}") if shifts else None,
         shifts=tuple(map(_shift, shifts)),
     )
 

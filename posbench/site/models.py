@@ -192,7 +192,7 @@ def _position(model: str, entry: Entry, setting: str, report: Mapping[str, Any],
         title=about,
         verdict=tuple(map(typeset, report["verdict"])),
         measure=str(report["measure"]),
-        curves=drawn(key, position_curves({model: report}, about)),
+        curves=drawn(key, position_curves({model: report}, about), about),
         columns=tuple(columns),
         cells=tuple((length_name(name), tuple(map(_shaded, cells))) for name, cells in by_length.items()),
     )
@@ -229,7 +229,7 @@ def _saliency(model: str, entry: Entry, key: str) -> Saliency:
         verdict=tuple(map(typeset, found["verdict"])),
         method=str(method["name"] if isinstance(method, Mapping) else method),
         pairs=pairs,
-        drawing=drawn(key, saliency_curves({model: found}, about)),
+        drawing=drawn(key, saliency_curves({model: found}, about), about),
         rows=tuple((name.replace("-", "–"), row) for name, row in rows),
     )
 

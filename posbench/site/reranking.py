@@ -155,7 +155,7 @@ def _drawings(rows: list[Reranked]) -> list[Drawing]:
             ]
             if points:
                 chart = quality_by_cost(points, title, drawable[0].measure, dataset)
-                found.append(drawn(f"{cost}-{number}", chart))
+                found.append(drawn(f"{cost}-{number}", chart, dataset))
     return found
 
 
@@ -178,7 +178,8 @@ def _strategies(entry: Entry) -> Iterator[Strategies]:
         if points:
             about = f"{entry.model.name} on {entry.data.name}"
             chart = quality_by_cost(points, title, str(summary["measure"]), about)
-            drawings.append(drawn(f"strategies-{cost}-{entry.details['result']['fingerprint']}", chart))
+            key = f"strategies-{cost}-{entry.details['result']['fingerprint']}"
+            drawings.append(drawn(key, chart, f"strategies of {about}"))
     yield Strategies(entry, summary, tuple(drawings))
 
 
