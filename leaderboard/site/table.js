@@ -45,8 +45,8 @@ when they are first needed. */
   const howMany = () => isWhole() ? `all ${page.settings.length}` : `${state.settings.length} of ${page.settings.length}`;
 
   const state = {
-    sort: "rank",
-    down: false,
+    sort: page.columns[0].key,
+    down: true,
     search: "",
     settings: page.settings,
     columns: page.columns.filter((one) => one.shown).map((one) => one.key),
@@ -205,29 +205,34 @@ when they are first needed. */
     ordering: {indicators: false, handler: false},
     layout: {topStart: null, topEnd: null, bottomStart: null, bottomEnd: null},
     order: order(),
-    search: {search: state.search},
+    language: {zeroRecords: "No model has these words in its name."},
     columnDefs: [
-      {targets: column.model, type: "string", orderDataType: "board"},
+      {targets: column.model, type: "string", orderDataType: "board", searchable: false},
       {targets: page.columns.map((_, i) => i).filter((i) => !visible(i)).map((i) => FEWER + i), visible: false},
       {targets: "_all", type: "num", orderDataType: "board", searchable: false},
     ],
   });
 
+  table.search.fixed("words", (text, data, m) => {
+    const name = rows[m].model.textContent.toLowerCase();
+    return state.search.toLowerCase().split(/\s+/).every((word) => name.includes(word));
+  });
+
   function visible(i) { return state.columns.includes(page.columns[i].key); }
 
-  function order() { // equal ranks by the mean, best first
-    const main = [[column.pin, "asc"], [column[state.sort], state.down ? "desc" : "asc"]];
-    return state.sort === "rank" ? [...main, [FEWER, state.down ? "asc" : "desc"]] : main;
+  function order() { // models that share a rank by the mean, best first
+    const pinned = [column.pin, "asc"];
+    const by = [column[state.sort], state.down ? "desc" : "asc"];
+    return state.sort === "rank" ? [pinned, by, [FEWER, state.down ? "asc" : "desc"]] : [pinned, by];
   }
 
   function show() { // the state, in table, controls, address and words
-    table.order(order()).search(state.search).draw();
-    for (const button of all("button[data-sort]", element.tHead)) {
-      const th = button.closest("th");
-      const mine = button.dataset.sort === state.sort;
-      if (mine) th.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+    table.order(order()).draw();
+    for (const th of element.tHead.rows[0].cells) { // DataTables marks the column of pins
+      if (th.querySelector("button")?.dataset.sort === state.sort) th.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
     }
+    for (const none of all(".dt-empty", element)) { none.setAttribute("role", "cell"); none.parentElement.setAttribute("role", "row"); }
     const shown = table.rows({search: "applied"}).count();
     const ways = {rank: ["best first", "best last"], model: ["from A to Z", "from Z to A"]};
     const way = (ways[state.sort] || ["lowest first", "highest first"])[state.down ? 1 : 0];
@@ -275,7 +280,7 @@ when they are first needed. */
 
   function read() {
     const query = new URLSearchParams(location.search);
-    const sort = query.get("sort") || "rank";
+    const sort = query.get("sort") || "";
     const by = sort.replace(/^-/, "");
     if (by !== "pin" && Object.hasOwn(column, by)) Object.assign(state, {sort: by, down: sort.startsWith("-")});
     state.search = query.get("q") || "";
@@ -287,7 +292,7 @@ when they are first needed. */
 
   function write() {
     const query = new URLSearchParams();
-    if (state.sort !== "rank" || state.down) query.set("sort", (state.down ? "-" : "") + state.sort);
+    if (state.sort !== initial.sort || state.down !== initial.down) query.set("sort", (state.down ? "-" : "") + state.sort);
     if (state.search) query.set("q", state.search);
     if (!isWhole()) {
       const found = group();
@@ -334,7 +339,7 @@ when they are first needed. */
     if (wanted) choose(wanted === "all" ? page.settings : page.groups[wanted] || []);
     if (columns) showColumns(columns === "all" ? page.columns.map((one) => one.key) : initial.columns);
     if (button.id === "reset") {
-      Object.assign(state, {sort: "rank", down: false, search: "", pins: new Set()});
+      Object.assign(state, {sort: initial.sort, down: initial.down, search: "", pins: new Set()});
       showColumns(initial.columns);
       choose(page.settings);
     }

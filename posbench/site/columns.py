@@ -35,9 +35,12 @@ class Column:
 
 
 def columns(board: Board, lines: Sequence[Line], others: Sequence[Board]) -> list[Column]:
-    """All columns of a board that hold a figure: means, lengths, bias, further measures, settings, other boards."""
+    """All columns of a board that hold a figure: means, lengths, bias, further measures, settings, other boards.
+
+    The first is the board's measure, by which lines are in order, even if no model has a mean over all settings.
+    """
     found = [*_means(board, lines), *_settings(board, lines), *_others(board, lines, others)]
-    return [column for column in found if not np.isnan(column.figures[:, 0]).all()]
+    return [column for i, column in enumerate(found) if i == 0 or not np.isnan(column.figures[:, 0]).all()]
 
 
 def _means(board: Board, lines: Sequence[Line]) -> Iterator[Column]:
