@@ -176,7 +176,7 @@ def recompute(result: Result, collections: Sequence[Collection]) -> list[str]:
     Raises:
         DataError: a value, or the place of evidence, is stored otherwise; the message names query and column.
     """
-    stored, names = result.report(), measures.parse(",".join(result.manifest["measures"]))
+    stored, names = result.report(), measures.parse(result.manifest["measures"])
     label, table = str(result.manifest["ranker"]["name"]), result.run()
     reports = [evaluate(part, _run(result, table, part), names, ranker=label) for part in collections]
     counted = sum(
