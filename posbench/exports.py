@@ -1,6 +1,5 @@
 """Results in other tools' formats."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from posbench import __version__
 from posbench.errors import UsageError, unknown_name
 from posbench.evaluate import constant
 from posbench.manifest import selection_text
-from posbench.store import Result, safe_name, written
+from posbench.store import Result, safe_name, write_json, written
 from posbench.types import Report, distinct
 
 _MTEB_NAMES = {
@@ -195,5 +194,5 @@ def _mteb(result: Result, folder: Path) -> Path:
     dataset, ranker = safe_name(manifest["dataset"]["name"]), safe_name(manifest["ranker"]["name"])
     path = folder / f"{dataset}.{_mark(result)}{ranker}.{result.folder.name}.json"
     with written(path) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, content)
     return path

@@ -16,6 +16,18 @@ from posbench import plots
 from posbench.plots import style
 from posbench.types import Collection, Evidence, Qrels, strings
 
+_SAME = """
+kind = "pointwise"
+description = "says the same of every document"
+licence = "none"
+method = "graded"
+score = "integer"
+prompt = "erank"
+answer_tokens = 64
+[backend]
+engine = "instant"
+reply = "<think>x</think><answer>7</answer>"
+"""
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -105,6 +117,14 @@ def check_chart(texts):
 
 
 @pytest.fixture
+def same(tmp_path):
+    """A recipe file of a reranker that gives every document the same score."""
+    path = tmp_path / "same.toml"
+    path.write_text(_SAME)
+    return path
+
+
+@pytest.fixture
 def server():
     """A server on this machine that speaks OpenAI's protocol and can be told to fail; see llm_server.py."""
     spec = importlib.util.spec_from_file_location("llm_server", Path(__file__).with_name("llm_server.py"))
@@ -112,6 +132,15 @@ def server():
     spec.loader.exec_module(module)
     with module.running() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def site_data():
+    """What makes up entries for the leaderboard; see site_data.py."""
+    spec = importlib.util.spec_from_file_location("site_data", Path(__file__).with_name("site_data.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -214,3 +243,15 @@ def answering(monkeypatch):
             yield
 
     return answer
+
+
+@pytest.fixture(scope="session")
+def site_pages(tmp_path_factory):
+    """A site of real results and studies, made and written once; see site_pages_data.py."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("wordllama")
+    pytest.importorskip("hnswlib")
+    spec = importlib.util.spec_from_file_location("site_pages_data", Path(__file__).with_name("site_pages_data.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.made(tmp_path_factory.mktemp("site"))

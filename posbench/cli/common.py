@@ -100,7 +100,9 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ties", choices=("first", "docid"), default="first", help="what orders equal scores (default first: stage)"
     )
-    group.add_argument("--score", default="", metavar="NAME", help="published, expected, integer; probability, margin")
+    group.add_argument(
+        "--score", default="", metavar="NAME", help="published, expected, integer; margin, probability; mean, sum"
+    )
     add_server(group)
 
 
