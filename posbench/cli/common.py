@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from posbench.reranking import Rerank
 
 DATASET = "posir-mini"
+ENTRIES = Path("leaderboard/results")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

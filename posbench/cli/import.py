@@ -5,8 +5,6 @@ from pathlib import Path
 
 from posbench.cli import common
 
-ENTRIES = Path("leaderboard/results")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench import``."""
@@ -22,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     entries = parser.add_argument_group("published figures (posir, mteb)")
     entries.add_argument(
-        "--to", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default {ENTRIES})"
+        "--to", type=Path, default=common.ENTRIES, metavar="DIR", help=f"folder of entries (default {common.ENTRIES})"
     )
     entries.add_argument("--board", default="", metavar="NAME", help="default PosIR, MTEB retrieval")
     entries.add_argument("--name", default="published", metavar="NAME", help="of the entry's file (default published)")

@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     from posbench.store import Result
     from posbench.types import Collection, Progress
 
-ENTRIES = Path("leaderboard/results")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``posbench submit``."""
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULT", help="result folders (see `posbench runs`)")
     parser.add_argument(
-        "--to", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default {ENTRIES})"
+        "--to", type=Path, default=common.ENTRIES, metavar="DIR", help=f"folder of entries (default {common.ENTRIES})"
     )
     parser.add_argument("--board", default="", metavar="NAME", help="default: the first part of the dataset's name")
     parser.add_argument(

@@ -14,8 +14,6 @@ from posbench.leaderboard import entry as entries
 from posbench.leaderboard.entry import SUFFIX, Entry, Queries
 from posbench.store import safe_name, sha256_of, written
 
-ROOT = Path("leaderboard/results")
-
 
 @dataclass(frozen=True)
 class New:

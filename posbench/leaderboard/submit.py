@@ -7,7 +7,7 @@ hashes alone, and the entry says so.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from posbench import manifest as manifests
+from posbench import measures
 from posbench.errors import DataError, UsageError
 from posbench.evaluate import evaluate
 from posbench.leaderboard import derive
@@ -28,9 +29,48 @@ from posbench.stored import stored_run
 from posbench.types import Collection, Report, Run
 
 FILES = ("run.parquet", "queries.parquet")
+_MISPLACED = (KeyError, TypeError, AttributeError, IndexError, pa.ArrowException)
 TOLERANCE = 1e-9  # of a value computed on another machine
-_KEYS = ("fingerprint", "dataset", "ranker", "weights", "measures", "kind", "seed", "versions", "files")
 _PLACES = ("domain", "doc_id", "span_start", "span_end", "doc_chars", "doc_tokens", "source_doc", TOPIC)
+
+
+class _Part(msgspec.Struct):
+    name: str
+    fingerprint: str
+    source: dict[str, Any]
+
+
+class _Dataset(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    parts: list[_Part]
+    counts: dict[str, Any]
+
+
+class _Ranker(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    recipe: dict[str, Any]
+    used: dict[str, Any]
+
+
+class _Manifest(msgspec.Struct):
+    """What a manifest must hold."""
+
+    fingerprint: str
+    dataset: _Dataset
+    ranker: _Ranker
+    weights: str
+    measures: Annotated[list[str], msgspec.Meta(min_length=1)]
+    seed: Annotated[int, msgspec.Meta(ge=0)] | None
+    command: str
+    versions: dict[str, str]
+    files: dict[str, str]
+
+
+class _Evaluated(_Manifest):
+    """What that of an evaluation must hold besides."""
+
+    depth: Annotated[int, msgspec.Meta(ge=1)]
+    seconds: dict[str, float]
 
 
 def new(
@@ -57,16 +97,18 @@ def new(
         DataError: something is missing, changed, or comes out otherwise; the message says what.
     """
     check_files(result)
-    beyond: list[str] = []
-    if result.kind == "eval":
-        beyond = recompute(result, _matched(result, collections))
-    entry = _clean(derive.derive(result, origin, board, setting))
-    checked = {"recomputed": list(result.manifest["measures"]) if result.kind == "eval" else [], "as_stored": beyond}
-    entry = msgspec.structs.replace(entry, details={**entry.details, "checked": checked})
-    dataset = safe_name(entry.data.name)
-    if result.kind != "eval":
-        return New(entry, name or f"{dataset}.{result.kind}")
-    return New(entry, name or dataset, _values(result.report()))
+    try:
+        beyond = recompute(result, _matched(result, collections)) if result.kind == "eval" else []
+        entry = _clean(derive.derive(result, origin, board, setting))
+        table = _values(result.report()) if result.kind == "eval" else None
+    except _MISPLACED as error:
+        raise DataError(
+            f"{result.folder}: it lacks or misplaces {error}; expected a result as posbench writes it"
+        ) from error
+    recomputed = list(result.manifest["measures"]) if result.kind == "eval" else []
+    details = {**entry.details, "checked": {"recomputed": recomputed, "as_stored": beyond}}
+    usual = safe_name(entry.data.name) + ("" if result.kind == "eval" else f".{result.kind}")
+    return New(msgspec.structs.replace(entry, details=details), name or usual, table)
 
 
 def check_files(result: Result) -> None:
@@ -77,13 +119,14 @@ def check_files(result: Result) -> None:
         DataError: what is missing or changed.
     """
     manifest, folder = result.manifest, result.folder
-    if result.kind != "eval" and result.kind not in KINDS:
+    if result.kind != "eval" and result.kind not in KINDS[1:]:
         raise UsageError(f"{folder} is of `posbench {result.kind}`; expected eval, {', '.join(KINDS[1:])}")
-    missing = [key for key in _KEYS if manifest.get(key) in (None, "", [], {}) and key != "seed"]
-    missing += [f"dataset.{key}" for key in ("name", "parts", "counts") if key not in manifest.get("dataset", {})]
-    missing += [f"ranker.{key}" for key in ("name", "recipe", "used") if key not in manifest.get("ranker", {})]
-    if missing:
-        raise DataError(f"{folder / 'manifest.json'}: incomplete: lacks {', '.join(missing)}; run the command again")
+    try:
+        msgspec.convert(manifest, _Evaluated if result.kind == "eval" else _Manifest)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{folder / 'manifest.json'}: incomplete: {error}; run the command again") from error
+    if result.kind == "eval" and not manifest["dataset"]["parts"]:
+        raise DataError(f"{folder / 'manifest.json'}: dataset.parts holds no part; run the command again")
     wanted = FILES if result.kind == "eval" else FILES[1:]
     if odd := sorted(set(wanted) ^ set(manifest["files"])):
         raise DataError(f"{folder / 'manifest.json'}: files: {', '.join(odd)} more or less than expected")
@@ -133,7 +176,7 @@ def recompute(result: Result, collections: Sequence[Collection]) -> list[str]:
     Raises:
         DataError: a value, or the place of evidence, is stored otherwise; the message names query and column.
     """
-    stored, names = result.report(), tuple(result.manifest["measures"])
+    stored, names = result.report(), measures.parse(result.manifest["measures"])
     label, table = str(result.manifest["ranker"]["name"]), result.run()
     reports = [evaluate(part, _run(result, table, part), names, ranker=label) for part in collections]
     counted = sum(
