@@ -87,7 +87,8 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
         "--rerank",
         default="",
         metavar="NAME",
-        help="a reranker recipe for the top of the model's run; --model may then be a TREC run file or a stored result",
+        help="a reranker recipe, or the folder of a cross-encoder, for the top of the model's run; --model may then be "
+        "a TREC run file or a stored result",
     )
     group.add_argument(
         "--fuse",
