@@ -7,6 +7,7 @@ from typing import Any
 
 from posbench import bias, stats
 from posbench.errors import DataError, UsageError
+from posbench.staged import staged
 from posbench.store import Result, Results, result_in
 from posbench.types import Report
 
@@ -68,7 +69,7 @@ def _subject(result: Result, measure: str) -> Subject:
 
 
 def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2000) -> dict[str, Any]:
-    """``bias.position_report`` of a subject, with its name, dataset and ranker.
+    """``bias.position_report`` of a subject, with its name, dataset and ranker, and the stages of a pipeline.
 
     Raises:
         DataError: no query has known evidence.
@@ -80,30 +81,16 @@ def analyse(subject: Subject, *, seed: int = 0, bins: int = 5, shuffles: int = 2
             "evaluate on a collection that has them, or make one with `posbench compose`"
         )
     about = {"dataset": subject.dataset, "selection": subject.selection, "ranker": subject.ranker}
+    about["rerank"] = staged(subject.report)
     return {"result": subject.name, **about, **found}
 
 
 def correct(found: Sequence[dict[str, Any]]) -> None:
     """Adds to each analysis ``among``: Holm's p-values over all of them, of the signed index and of PSI."""
     for figure in ("signed", "psi"):
-        some = [one for one in found if headline(one)[figure] is not None]
-        corrected = stats.holm([headline(one)[figure]["p"] for one in some])
+        some = [one for one in found if bias.headline(one)[figure] is not None]
+        corrected = stats.holm([bias.headline(one)[figure]["p"] for one in some])
         for one in found:
             one.setdefault("among", {"analyses": len(found)})
         for one, p in zip(some, corrected, strict=True):
             one["among"][f"{figure}_p_holm"] = p
-
-
-def headline(analysis: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``signed`` index and ``psi`` of all lengths (None where withheld) and the ``shape`` of one analysis.
-
-    Composed documents are judged by their paired analysis, which has no PSI.
-    """
-    composed, cut = analysis["composed"], (analysis["offsets"] or {}).get("cut")
-    if composed is None:
-        tests = analysis["tests"]
-        found = {"signed": tests["signed"]["all"], "psi": tests["psi"]["all"], "shape": tests["shape"]}
-    else:
-        tests = composed if composed["method"] == "mirror" else composed["tests"]["all"]
-        found = {"signed": tests["signed"], "psi": None, "shape": tests["shape"]}
-    return found | ({"shape": "truncation"} if cut and cut["called"] == "truncation" else {})

@@ -68,6 +68,14 @@ def most_excluded(collection: Collection) -> int:
     return 0 if pairs is None or not len(pairs) else int(np.bincount(pairs[:, 0]).max())
 
 
+def beside(report: Report, kind: str) -> Report:
+    """The report of what stands beside a ranker's measures, as columns named ``<measure>:<kind>``."""
+    table = report.queries
+    for name in report.measures:
+        table = table.set_column(table.column_names.index(name), name, table[f"{name}:{kind}"])
+    return Report(report.header, report.measures, table)
+
+
 def constant(text: str, n: int) -> pa.DictionaryArray:
     """A column of n equal strings."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([text], pa.string()))

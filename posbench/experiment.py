@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from posbench import bias, controls, gains, indexed, loaders, manifest, measures, pmrr, rankers, recipe, reranked, stats
+from posbench.compare import bias_of_stages
 from posbench.errors import UsageError
 from posbench.evaluate import allowed, evaluate, most_excluded
 from posbench.rankers.pipeline import Pipeline
 from posbench.recipe import Bm25Recipe, HnswRecipe, PipelineRecipe, RankerRecipe, digest
 from posbench.reranking import Rerank
+from posbench.rewards import Constants
 from posbench.store import RESULTS, Cache, Result, Results, default_cache, sha256_of
 from posbench.stored import run_table, stored_run
 from posbench.types import Collection, Int64, Progress, Ranker, Report, Run, no_progress
@@ -31,7 +33,8 @@ class Settings:
 
     ``window``, ``window_tokens`` and ``stride`` go before a dense ranker's recipe (``rankers.windowed``); ``index``
     puts it behind an index (``rankers.indexed``) and has what that costs measured; ``rerank`` has its top reranked
-    (``rankers.reranked``) and the first stage measured too; ``controls`` adds the scores of ``posbench.controls``;
+    (``rankers.reranked``) and the first stage measured too, and ``reward`` holds the constants of a pointwise
+    reranker's reward (``rewards``); ``controls`` adds the scores of ``posbench.controls``;
     ``again`` computes a finished result anew; ``command`` is recorded in the manifest as it was typed.
     """
 
@@ -46,6 +49,7 @@ class Settings:
     stride: int = 0
     index: str = ""
     rerank: Rerank | None = None
+    reward: Constants = field(default_factory=Constants)
     controls: bool = False
     again: bool = False
     remote_code: bool = False
@@ -63,7 +67,14 @@ class Outcome:
     fresh: bool
 
 
-def run(dataset: str, model: str, settings: Settings | None = None, progress: Progress = no_progress) -> Outcome:
+def run(
+    dataset: str,
+    model: str,
+    settings: Settings | None = None,
+    progress: Progress = no_progress,
+    *,
+    collections: Sequence[Collection] = (),
+) -> Outcome:
     """Evaluates one ranker on one dataset, or reads the finished result.
 
     Args:
@@ -71,6 +82,7 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
         model: a ranker recipe's name, a recipe file, a model folder, a hub id or ``module:Class``.
         settings: how to run.
         progress: shows long steps.
+        collections: what is searched, instead of what ``dataset`` names.
     """
     settings = settings or Settings()
     clock = _Clock()
@@ -93,10 +105,11 @@ def run(dataset: str, model: str, settings: Settings | None = None, progress: Pr
     )
     ranker = make(chosen, depth=settings.depth)
     with clock.phase("load"):
-        collections = loaders.load(dataset, settings.options, progress)
+        collections = collections or loaders.load(dataset, settings.options, progress)
     spare = max(map(most_excluded, collections))
     if spare:  # so that as many as wanted are left
         ranker = make(chosen, depth=max(settings.depth, getattr(chosen, "depth", 0)) + spare)
+    reranked.check_reward(ranker, settings.reward)
     if settings.controls:
         controls.check(collections)
     job = _Job(common_name(collections), name, collections, chosen, ranker, make, settings, devices, clock)
@@ -227,7 +240,8 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
     first = _first(job, collection)
     if first is not None and isinstance(job.ranker, Pipeline):
         scored = reranked.scored_alone(job.ranker)
-        report = reranked.by_first(report, collection, ranked, first.top(job.settings.depth), scored)
+        top = first.top(job.settings.depth)
+        report = reranked.by_first(report, collection, ranked, top, scored, job.settings.reward)
     if not controlled or not controls.possible(collection):
         return report
     with job.clock.phase("controls"):
@@ -239,9 +253,10 @@ def _measured(job: _Job, collection: Collection, ranked: Run, names: tuple[str, 
 
 
 def _lacks(found: Result, settings: Settings) -> bool:
-    """Whether a finished result has not all that is asked for."""
+    """Whether a finished result has not all that is asked for, or a reward by other constants."""
     have, control = found.manifest["measures"], found.manifest.get("controls")
-    return not set(settings.measures) <= set(have) or (settings.controls and control is None)
+    wanted = not set(settings.measures) <= set(have) or (settings.controls and control is None)
+    return wanted or reranked.reward_differs(found.manifest, settings.reward)
 
 
 def _complete(job: _Job, found: Result, results: Results) -> Result:
@@ -252,6 +267,8 @@ def _complete(job: _Job, found: Result, results: Results) -> Result:
     table = found.run()
     reports = [_measured(job, part, stored_run(table, part), names, controlled) for part in job.collections]
     header = {**old, "measures": list(names), "controls": _controls(job) if controlled else None}
+    if reranked.reward_differs(old, job.settings.reward):
+        header["rerank"] = {**old["rerank"], "reward": asdict(job.settings.reward)}
     return results.write(job.dataset, job.name, job.fingerprint, replace(Report.concat(reports), header=header), None)
 
 
@@ -294,7 +311,7 @@ def _header(job: _Job, audit: Mapping[str, Any] | None) -> dict[str, Any]:
     if isinstance(job.ranker, Pipeline):
         keys = {part.name: _run_key(part, job.ranker, job.settings.depth) for part in job.collections}
         each = {name: Cache(job.settings.cache).recall("facts", key) or {} for name, key in keys.items()}
-        header["rerank"] = reranked.facts(job.ranker, manifest.weights, each)
+        header["rerank"] = reranked.facts(job.ranker, manifest.weights, each, job.settings.reward)
     return header
 
 
@@ -321,8 +338,7 @@ def _groups(collections: Sequence[Collection], report: Report) -> tuple[Int64, I
 
 def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
     analysis = _analysis(job, found, report)
-    gained = analysis.pop("gains")
-    said = {**reranked.summary(found.manifest, report), "gains": gained} if gained is not None else None
+    staged = analysis.pop("stages")
     return {
         "dataset": job.dataset,
         "ranker": job.name,
@@ -331,7 +347,7 @@ def _summary(job: _Job, found: Result, report: Report) -> dict[str, Any]:
         "truncation": found.manifest["truncation"],
         "counts": found.manifest["dataset"]["counts"],
         "selection": found.manifest["dataset"].get("selection"),
-        **({"rerank": said} if said is not None else {}),
+        **({"rerank": reranked.summary(found.manifest, report) | staged} if staged is not None else {}),
         "seed": job.settings.seed,
         "result": str(found.folder),
     }
@@ -365,12 +381,16 @@ def _analysed(job: _Job, report: Report) -> dict[str, Any]:
     values = np.stack([report.values(name) for name in names], axis=1)
     low, high = stats.mean_intervals(values, clusters, strata, seed=job.settings.seed)
     main = next((name for name in names if name == "nDCG@10"), names[0])
-    staged = isinstance(job.ranker, Pipeline)
+    found = bias.position_report(report, main, seed=job.settings.seed)
+    staged = None
+    if isinstance(job.ranker, Pipeline):
+        gained = gains.gains(report, clusters, strata, seed=job.settings.seed)
+        staged = {"gains": gained, "bias": bias_of_stages(report, found, seed=job.settings.seed)}
     return {
         "measures": {name: float(values[:, i].mean()) for i, name in enumerate(names)},
         "intervals": {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)},
         "macro": _macro(report),
         "resampled": resampled,
-        "bias": bias.position_report(report, main, seed=job.settings.seed),
-        "gains": gains.gains(report, clusters, strata, seed=job.settings.seed) if staged else None,
+        "bias": found,
+        "stages": staged,
     }

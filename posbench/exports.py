@@ -1,7 +1,7 @@
 """Results in other tools' formats."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from posbench import __version__
-from posbench.errors import UsageError
+from posbench.errors import UsageError, unknown_name
 from posbench.evaluate import constant
 from posbench.manifest import selection_text
-from posbench.store import Result, safe_name, written
-from posbench.types import Report
+from posbench.store import Result, safe_name, write_json, written
+from posbench.types import Report, distinct
 
 _MTEB_NAMES = {
     "nDCG": "ndcg_at_{k}",
@@ -26,44 +26,119 @@ _MTEB_NAMES = {
 }
 
 
+COLUMNS = (
+    ("dataset", pa.string(), "the collection that was searched"),
+    ("ranker", pa.string(), "the ranker's name"),
+    ("result", pa.string(), "the fingerprint of the stored result, which is the name of its folder"),
+    ("query_id", pa.string(), "the query, as its dataset calls it"),
+    ("measure", pa.string(), "as ir-measures names it, for example nDCG@10"),
+    ("value", pa.float64(), "the query's value, at full precision"),
+    ("selection", pa.string(), "what the dataset is a selection of; empty where it is whole"),
+)
+"""The columns of ``tidy``; in parquet its strings are dictionary-encoded."""
+
+
 def means(report: Report) -> dict[str, float]:
     """The mean of each measure over the queries."""
     return {name: float(np.mean(report.values(name))) for name in report.measures}
 
 
-def tidy(results: Sequence[Result]) -> pa.Table:
-    """All results as one table, a row a (dataset, ranker, result, query_id, measure): value.
+def tidy(results: Sequence[Result], measures: Sequence[str] = ()) -> pa.Table:
+    """All results as one table, a row a (dataset, ranker, result, query_id, measure): value, with ``COLUMNS``.
 
-    The last column, ``selection``, says what the dataset is a selection of; it is empty where it is whole.
+    Args:
+        results: of any kind.
+        measures: which, of each result that has them; empty: all.
     """
     tables = []
     for result in results:
-        rows = result.report().long()
+        report = result.report()
+        chosen = tuple(name for name in report.measures if not measures or name in measures)
+        rows = replace(report, measures=chosen).long()
         rows = rows.add_column(2, "result", pa.array([result.folder.name] * len(rows), pa.string()))
-        tables.append(rows.append_column("selection", constant(selection_text(result.manifest["dataset"]), len(rows))))
+        rows = rows.append_column("selection", constant(selection_text(result.manifest["dataset"]), len(rows)))
+        tables.append(encoded(rows))
     merged: pa.Table = pa.concat_tables(tables).unify_dictionaries()
     return merged
 
 
-def write(results: Sequence[Result], form: str, target: Path) -> list[Path]:
+def encoded(table: pa.Table) -> pa.Table:
+    """The table with every column of strings dictionary-encoded, without metadata: one form for the same rows."""
+    columns = []
+    for name in table.column_names:
+        column, kind = table[name], table[name].type
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            column = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        columns.append(column)
+    return pa.table(columns, names=table.column_names)
+
+
+def chosen(
+    results: Sequence[Result], datasets: Sequence[str] = (), models: Sequence[str] = (), measures: Sequence[str] = ()
+) -> list[Result]:
+    """The results of these datasets (or families of them, up to a "/"), rankers and measures; empty: all.
+
+    Raises:
+        UsageError: none is, or a name fits no result.
+    """
+    names = {"dataset": datasets, "model": models, "measure": measures}
+    known: dict[str, list[str]] = {
+        "dataset": distinct(str(one.manifest["dataset"]["name"]) for one in results),
+        "model": distinct(str(one.manifest["ranker"]["name"]) for one in results),
+        "measure": distinct(str(name) for one in results for name in one.manifest["measures"]),
+    }
+    for kind, wanted in names.items():
+        for name in wanted:
+            if not any(_fits(one, name) if kind == "dataset" else one == name for one in known[kind]):
+                raise unknown_name(f"result of {kind}", name, known[kind], f"there are {', '.join(known[kind])}")
+    found = [
+        one
+        for one in results
+        if (not datasets or any(_fits(one.manifest["dataset"]["name"], name) for name in datasets))
+        and (not models or one.manifest["ranker"]["name"] in models)
+        and (not measures or set(measures) & set(one.manifest["measures"]))
+    ]
+    if not found:
+        asked = " ".join(f"--{kind} {','.join(wanted)}" for kind, wanted in names.items() if wanted)
+        raise UsageError(f"no result is of {asked} together; `posbench runs` lists results")
+    return found
+
+
+def _fits(name: str, wanted: str) -> bool:
+    return name == wanted or name.startswith(wanted.rstrip("/") + "/")
+
+
+def content(table: pa.Table, form: str) -> bytes:
+    """A table as "csv" or "parquet", the same bytes for the same table."""
+    sink = pa.BufferOutputStream()
+    if form == "parquet":
+        pq.write_table(table, sink, compression="zstd")
+    else:
+        columns = [
+            column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column for column in table.columns
+        ]
+        pyarrow.csv.write_csv(pa.table(columns, names=table.column_names), sink)
+    return bytes(sink.getvalue())
+
+
+def write_table(table: pa.Table, form: str, target: Path) -> None:
+    """Writes a table as "csv" or "parquet"."""
+    with written(target) as part:
+        part.write_bytes(content(table, form))
+
+
+def write(results: Sequence[Result], form: str, target: Path, measures: Sequence[str] = ()) -> list[Path]:
     """Writes results and returns the files written.
 
-    ``csv`` and ``parquet``: one tidy table in the file ``target``. ``trec``: a run file a (result, dataset), and
-    ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies, which rank nothing. Files
-    of results on a selection have "selection" in their names.
+    ``csv`` and ``parquet``: one tidy table in the file ``target``, of these measures (empty: all). ``trec``: a run file
+    a (result, dataset), and ``mteb-json``: a result file a result, in the folder ``target``; both leave out studies,
+    which rank nothing. Files of results on a selection have "selection" in their names.
 
     Raises:
         UsageError: all results are of studies, and the form is of rankings.
     """
-    if form == "csv":
-        plain = tidy(results)
-        columns = [plain[name].cast(pa.string()) if name != "value" else plain[name] for name in plain.column_names]
-        with written(target) as part:
-            pyarrow.csv.write_csv(pa.table(columns, names=plain.column_names), part)
-        return [target]
-    if form == "parquet":
-        with written(target) as part:
-            pq.write_table(tidy(results), part, compression="zstd")
+    if form in ("csv", "parquet"):
+        write_table(tidy(results, measures), form, target)
         return [target]
     rankings = [result for result in results if result.kind == "eval"]
     if not rankings:
@@ -119,5 +194,5 @@ def _mteb(result: Result, folder: Path) -> Path:
     dataset, ranker = safe_name(manifest["dataset"]["name"]), safe_name(manifest["ranker"]["name"])
     path = folder / f"{dataset}.{_mark(result)}{ranker}.{result.folder.name}.json"
     with written(path) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, content)
     return path

@@ -58,17 +58,19 @@ def gains(report: Report, clusters: Int64, strata: Int64 | None = None, *, seed:
     ]
 
 
+def types_of(report: Report) -> dict[str, Any]:
+    """Which queries are of each type, by its name in alphabetical order: bool[Q]; empty where queries have no type."""
+    column = next((name for name in TYPES if name in report.queries.column_names), "")
+    if not column:
+        return {}
+    labels = np.array([label or "untyped" for label in report.queries[column].to_pylist()])
+    return {kind: labels == kind for kind in sorted(set(labels.tolist()))}
+
+
 def _members(report: Report) -> Mapping[str, Any]:
     """Which queries are of each type, all of them first: bool[Q] by name."""
-    column = next((name for name in TYPES if name in report.queries.column_names), "")
-    every = np.ones(len(report.queries), bool)
-    if not column:
-        return {ALL: every}
-    labels = np.array([label or "untyped" for label in report.queries[column].to_pylist()])
-    kinds = sorted(set(labels.tolist()))
-    if len(kinds) == 1:
-        return {kinds[0]: every}
-    return {ALL: every, **{kind: labels == kind for kind in kinds}}
+    kinds = types_of(report)
+    return kinds if len(kinds) == 1 else {ALL: np.ones(len(report.queries), bool), **kinds}
 
 
 def _values(report: Report, measure: str, of: str) -> Float64:

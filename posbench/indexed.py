@@ -56,15 +56,6 @@ def recall(ranked: Run, exact: Run, k: int) -> Float64:
     return np.asarray(((found >= 0) & (scores >= exact.scores[:, k - 1, None])).sum(axis=1) / k)
 
 
-def exact_report(report: Report) -> Report:
-    """The report of exact search over the same queries, from the columns of an indexed ranker's."""
-    table = report.queries
-    for name in report.measures:
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, table[f"{name}:{EXACT}"])
-    return Report(report.header, report.measures, table)
-
-
 def facts(ranker: Any, collections: Sequence[Collection]) -> dict[str, Any]:
     """What the manifest says of an index: its parameters, and what it is for each collection."""
     each = {collection.name: ranker.index(collection) for collection in collections}

@@ -4,18 +4,21 @@ Columns beside a pipeline's, as those of ``indexed`` are beside an indexed ranke
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from posbench import rankers, stored
+from posbench.errors import UsageError
 from posbench.evaluate import evaluate
 from posbench.gains import BEST, FIRST, WORST
 from posbench.rankers.pipeline import Pipeline, ties_of
 from posbench.recipe import PipelineRecipe, RankerRecipe
 from posbench.reranking import RunRecipe
-from posbench.rewards import listwise_reward
+from posbench.rewards import Constants, listwise_reward
+from posbench.staged import KEPT
 from posbench.types import Collection, Float64, Int64, Ranker, Report, Run
 
 TIED, REWARD = "tied", "listwise_reward"
@@ -47,12 +50,15 @@ def _named(name: str, recipe: str | RankerRecipe) -> tuple[str, RankerRecipe]:
     return name or found[0], found[1]
 
 
-def by_first(report: Report, collection: Collection, ranked: Run, first: Run, scored: int = 0) -> Report:
+def by_first(
+    report: Report, collection: Collection, ranked: Run, first: Run, scored: int = 0, reward: Constants | None = None
+) -> Report:
     """A report with more columns a query: what the first stage earns, and what ties leave open.
 
     ``<measure>:first`` is the first stage's; ``<measure>:best_ties`` and ``:worst_ties`` are those of the reranked run
     with every tie ordered by relevance and against it; ``tied`` is the share of its documents that stand in a tie.
-    ``scored`` above 0 is how many documents a pointwise reranker scored: ``listwise_reward`` is what they earn.
+    ``scored`` above 0 is how many documents a pointwise reranker scored: ``listwise_reward`` is what they earn by the
+    constants of ``reward``.
     """
     table = report.queries
     judged = np.flatnonzero(np.diff(collection.qrels.indptr) > 0)
@@ -63,7 +69,7 @@ def by_first(report: Report, collection: Collection, ranked: Run, first: Run, sc
             table = table.append_column(f"{name}:{kind}", pa.array(values.values(name)))
     table = table.append_column(TIED, pa.array(tied(ranked)[judged]))
     if scored:
-        earned = rewards_of(ranked.top(scored), collection)[judged]
+        earned = rewards_of(ranked.top(scored), collection, reward)[judged]
         table = table.append_column(REWARD, pa.array(earned, from_pandas=True))
     return Report(report.header, report.measures, table)
 
@@ -73,17 +79,35 @@ def scored_alone(pipeline: Pipeline) -> int:
     return pipeline.recipe.depth if pipeline.reranker.describe().get("kind") == "pointwise" else 0
 
 
-def rewards_of(run: Run, collection: Collection) -> Float64:
+def check_reward(ranker: Ranker, reward: Constants) -> None:
+    """Refuses constants of a reward where none is given.
+
+    Raises:
+        UsageError: the ranker is no pipeline with a pointwise reranker.
+    """
+    if reward != Constants() and not (isinstance(ranker, Pipeline) and scored_alone(ranker)):
+        raise UsageError("--reward is for a pointwise reranker: say --rerank NAME too, for example erank-4b")
+
+
+def reward_differs(header: Mapping[str, Any], reward: Constants) -> bool:
+    """Whether a finished result has a reward, and by other constants."""
+    said = header.get("rerank", {}).get("reward")
+    return said is not None and said != asdict(reward)
+
+
+def rewards_of(run: Run, collection: Collection, reward: Constants | None = None) -> Float64:
     """The mean of ``rewards.listwise_reward`` over each query's documents: float64[Q], NaN without a relevant one.
 
     The run is taken as one rollout a document, with equal scores where it has ties. It does not tell which documents
     have the fallback score, nor is there a reference, so only the ranks bear on this mean.
     """
+    how = asdict(reward or Constants())
     ties, relevant = ties_of(run), grades_of(run, collection) > 0
     found = np.full(len(run.docs), np.nan)
     for row in np.flatnonzero(relevant.any(axis=1)).tolist():
         real = run.docs[row] >= 0
-        found[row] = listwise_reward(-ties[row, real, None].astype(np.float64), relevant[row, real]).mean()
+        scores = -ties[row, real, None].astype(np.float64)
+        found[row] = listwise_reward(scores, relevant[row, real], **how).mean()
     return found
 
 
@@ -117,7 +141,9 @@ def tied(run: Run) -> Float64:
     return np.asarray(same.sum(axis=1) / np.maximum(1, real.sum(axis=1)))
 
 
-def facts(pipeline: Pipeline, weights: Callable[[Ranker], str], each: Mapping[str, Any]) -> dict[str, Any]:
+def facts(
+    pipeline: Pipeline, weights: Callable[[Ranker], str], each: Mapping[str, Any], reward: Constants
+) -> dict[str, Any]:
     """What the manifest says of a pipeline; ``each`` is what the reranker said of each collection."""
     recipe = pipeline.recipe
     return {
@@ -127,6 +153,7 @@ def facts(pipeline: Pipeline, weights: Callable[[Ranker], str], each: Mapping[st
         "weight": recipe.weight,
         "normalise": recipe.normalise if recipe.weight else "",
         "ties": recipe.ties,
+        "reward": asdict(reward) if scored_alone(pipeline) else None,
         "collections": dict(each),
     }
 
@@ -138,7 +165,7 @@ def added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for key, value in part.items():
             if isinstance(value, Mapping):
                 total[key] = added([total.get(key, {}), value])
-            elif isinstance(value, int | float) and key != "score_mass":
+            elif isinstance(value, int | float) and key not in ("score_mass", "held_mass"):
                 total[key] = total.get(key, 0) + value
     return total
 
@@ -150,15 +177,17 @@ def summary(manifest: Mapping[str, Any], report: Report) -> dict[str, Any]:
         kind: {name: float(np.mean(report.queries[f"{name}:{kind}"].to_numpy())) for name in report.measures}
         for kind in (FIRST, BEST, WORST)
     }
-    kept = {key: said[key] for key in ("first", "reranker", "depth", "weight", "normalise", "ties")}
+    kept = {key: said[key] for key in KEPT}
     tie = float(np.mean(report.queries[TIED].to_numpy()))
     facts = added(list(said["collections"].values()))
-    return {**kept, "measures": means, TIED: tie, REWARD: _reward(report), "facts": facts}
+    return {**kept, "measures": means, TIED: tie, REWARD: _reward(report, said.get("reward")), "facts": facts}
 
 
-def _reward(report: Report) -> dict[str, Any] | None:
-    """The mean reward and how many queries have one; None where none has."""
+def _reward(report: Report, constants: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The mean reward, how many queries have one, and by which constants; None where none has."""
     if REWARD not in report.queries.column_names:
         return None
     values = report.queries[REWARD].drop_null().to_numpy()
-    return {"mean": float(values.mean()), "queries": len(values)} if len(values) else None
+    if not len(values):
+        return None
+    return {"mean": float(values.mean()), "queries": len(values), "constants": constants or asdict(Constants())}

@@ -94,7 +94,7 @@ class PointwiseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, t
 
 SCORES: dict[str, tuple[str, ...]] = {
     "graded": ("published", "expected", "integer"),
-    "binary": ("probability", "margin"),
+    "binary": ("margin", "probability"),  # in one order; the first does not saturate
     "likelihood": ("mean", "sum"),
     "plain": (),
 }

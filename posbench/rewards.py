@@ -5,6 +5,8 @@ query. The paper's text gives the four cases; its display formula, and with it t
 error, was not read: **the constants here are posbench's own**, and rewards are no figures to set beside the paper's.
 """
 
+from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -12,6 +14,43 @@ from numpy.typing import NDArray
 
 from posbench.errors import UsageError
 from posbench.types import Float64
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constants that bear on a run's reward: those of ``listwise_reward`` that need neither answers nor references.
+
+    ``penalty`` is 0 or more; ``outranks`` is "worst" or "best".
+    """
+
+    penalty: float = 1.0
+    outranks: Literal["worst", "best"] = "worst"
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.penalty) and self.penalty >= 0):
+            raise UsageError(f"reward penalty={self.penalty:g}; expected a number, 0 or more")
+
+
+def constants(text: str) -> Constants:
+    """The constants in a text such as "penalty=2,outranks=best"; what it does not name is as usual.
+
+    Raises:
+        UsageError: it names others, or a value is none of theirs.
+    """
+    given = dict(part.partition("=")[::2] for part in text.replace(" ", "").split(",") if part)
+    if unknown := sorted(set(given) - {"penalty", "outranks"}):
+        raise UsageError(
+            f"reward {', '.join(unknown)}; expected penalty=X and outranks=worst|best, for example "
+            "penalty=2,outranks=best (a run has neither missing scores nor references for other constants to weigh)"
+        )
+    try:
+        penalty = float(given.get("penalty", Constants.penalty))
+    except ValueError as error:
+        raise UsageError(f"reward penalty={given['penalty']}; expected a number, 0 or more") from error
+    outranks = given.get("outranks", Constants.outranks)
+    if outranks not in ("worst", "best"):
+        raise UsageError(f"reward outranks={outranks}; expected worst or best")
+    return Constants(penalty, "best" if outranks == "best" else "worst")
 
 
 def listwise_reward(

@@ -70,8 +70,10 @@ def expect_writable(path: Path) -> None:
         pass
 
 
-def held(folder: Path, file: str, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+def held(folder: Path, file: str, wanted: Mapping[str, Any], what: str = "selection") -> dict[str, Any] | None:
     """The JSON object in a folder's ``file`` where it has the wanted entries; None where there is no folder.
+
+    ``what`` is what such a folder is called.
 
     Raises:
         UsageError: the folder holds something else.
@@ -81,8 +83,8 @@ def held(folder: Path, file: str, wanted: Mapping[str, Any]) -> dict[str, Any] |
     stored = read_json(folder / file) if (folder / file).is_file() else None
     if isinstance(stored, dict) and all(stored.get(name) == value for name, value in wanted.items()):
         return stored
-    what = "another selection" if stored else "something else"
-    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+    found = f"another {what}" if stored else "something else"
+    raise UsageError(f"{folder} is there and holds {found}; give another folder, or delete this one")
 
 
 def read_json(path: Path) -> Any:
@@ -95,6 +97,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable JSON file: {error}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file that people can read too."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def as_json(content: Any) -> Any:
+    """Content as JSON gives it back: lists for tuples, text for what JSON does not know."""
+    return json.loads(json.dumps(content, ensure_ascii=False, default=str))
 
 
 def sha256_of(path: Path) -> str:
@@ -166,7 +178,7 @@ class Results:
         files = {name: sha256_of(folder / name) for name in names}
         manifest = {"format": FORMAT, "fingerprint": fingerprint, **report.header, "files": files}
         with written(folder / "manifest.json") as part:
-            part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(part, manifest)
         return Result(folder, manifest)
 
     def all(self) -> list[Result]:

@@ -16,6 +16,18 @@ from posbench import plots
 from posbench.plots import style
 from posbench.types import Collection, Evidence, Qrels, strings
 
+_SAME = """
+kind = "pointwise"
+description = "says the same of every document"
+licence = "none"
+method = "graded"
+score = "integer"
+prompt = "erank"
+answer_tokens = 64
+[backend]
+engine = "instant"
+reply = "<think>x</think><answer>7</answer>"
+"""
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -102,6 +114,14 @@ def check_chart(texts):
         assert all(size >= style.TEXT for size in map(float, re.findall(r'font-size="([\d.]+)px"', svg)))
 
     return check
+
+
+@pytest.fixture
+def same(tmp_path):
+    """A recipe file of a reranker that gives every document the same score."""
+    path = tmp_path / "same.toml"
+    path.write_text(_SAME)
+    return path
 
 
 @pytest.fixture
@@ -223,3 +243,15 @@ def answering(monkeypatch):
             yield
 
     return answer
+
+
+@pytest.fixture(scope="session")
+def site_pages(tmp_path_factory):
+    """A site of real results and studies, made and written once; see site_pages_data.py."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("wordllama")
+    pytest.importorskip("hnswlib")
+    spec = importlib.util.spec_from_file_location("site_pages_data", Path(__file__).with_name("site_pages_data.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.made(tmp_path_factory.mktemp("site"))

@@ -29,7 +29,8 @@ class Server:
         self.calls = []  # (path, body, headers) of each
         self.served = 0  # answered well
         self.lock = threading.Lock()
-        self.slow = 0.5  # seconds of a "timeout"
+        self.slow = 0.5  # seconds of a "timeout", or until
+        self.hang = threading.Event()
         self.delay = 0.0  # seconds of a good answer
         self.running = self.most = 0  # calls at one time, now and at most
         handler = type("Handler", (_Handler,), {"server_of": self})
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
                 own.served += 1
             return self.send(200, _good(own, self.path, body))
         if kind == "timeout":
-            time.sleep(own.slow)
+            own.hang.wait(own.slow)
             return self.send(200, _good(own, self.path, body))
         if kind == "cut":
             return self.send(200, _good(own, self.path, body), cut=20)

@@ -16,8 +16,10 @@ from posbench import rankers, recipe
 from posbench.errors import RecipeError, UsageError
 from posbench.evaluate import evaluate
 from posbench.listwise import STRATEGIES, ListwiseRecipe
-from posbench.rankers.listwise import answers, fit, grammars, known, masks
+from posbench.rankers import llm
+from posbench.rankers.listwise import answers, fit, grammars, known
 from posbench.rankers.listwise.ranker import Listed, ListwiseRanker
+from posbench.rankers.llm import rankings
 from posbench.rankers.llm.calls import Answer
 from posbench.rankers.llm.instant import InstantBackend
 from posbench.reranking import Backend
@@ -218,30 +220,30 @@ def test_a_list_that_cannot_fit_is_refused_and_keeps_its_order(tmp_path, tiny_ll
 @pytest.mark.parametrize(("n", "top"), [(2, 0), (9, 0), (10, 0), (100, 0), (100, 10)])
 def test_a_random_model_held_by_a_mask_writes_valid_rankings(tmp_path, tiny_llm, n, top):
     backend = Backend(engine="transformers", source=(Source(path=str(tiny_llm)),), context=8192)
-    ranker = made(tmp_path, backend=backend, answering=masks.RankingBackend(backend, tmp_path, "cpu"), top=top)
+    ranker = made(tmp_path, backend=backend, answering=llm.backend(backend, tmp_path), top=top)
     found = ranker.rerank([Listed(query, numbers(n)) for query in ("one", "two")[: 1 if n > 10 else 2]])
     for one in found:
         assert one.kinds == {"ok": 1}
         assert one.said == (top or n)
         assert sorted(one.order) == list(range(n))
     assert ranker.describe()["held_by"] == "mask"
+    assert 0 < ranker.facts()["held_mass"] < 0.5  # such a model would write something else
     assert re.fullmatch("[0-9a-f]{16}", ranker.facts()["chat_template"])
-    free = made(tmp_path, backend=backend, answering=masks.RankingBackend(backend, tmp_path, "cpu"), constrained="no")
+    free = made(tmp_path, backend=backend, answering=llm.backend(backend, tmp_path), constrained="no")
     assert "ok" not in free.rerank([Listed("one", numbers(9))])[0].kinds
 
 
 def test_a_mask_allows_every_ranking_and_nothing_else(tiny_llm, tmp_path):
-    backend = Backend(engine="transformers", source=(Source(path=str(tiny_llm)),))
-    spelling = masks.Spelling(masks.RankingBackend(backend, tmp_path, "cpu").tokens, 3)
+    tokens = llm.backend(Backend(engine="transformers", source=(Source(path=str(tiny_llm)),)), tmp_path).tokens
+    spelling = rankings.Spelling(tokens, 3)
     found = set()
 
     def grow(answer):
-        unused = masks.Unused(spelling, 3, -1)
+        unused = rankings.Unused(spelling, 3, -1)
         for token in unused.after(answer):
             found.add(tuple(answer)) if token == -1 else grow([*answer, token])
 
     grow([])
-    tokens = masks.RankingBackend(backend, tmp_path, "cpu").tokens
     texts = sorted(tokens.text(answer) for answer in found)
     assert texts == sorted(answers.written(order) for order in itertools.permutations(range(3)))
 

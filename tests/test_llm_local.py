@@ -1,5 +1,6 @@
 """A model in this process, against a plain forward pass of each prompt alone; and what plans its batches."""
 
+import math
 import shutil
 from importlib.util import find_spec
 
@@ -102,6 +103,13 @@ def test_an_answer_is_one_of_the_choices(model):
     found = ask(model, chats(constraint=Constraint("choice", words)), Sampling(max_tokens=20, temperature=2.0))
     assert {answer.text for answer in found} <= set(words)
     assert all(answer.finish == "stop" for answer in found)
+    first = [0.0, 0.0]
+    for row, ids in enumerate(model.tokens.ids(chats()[:2])):
+        logs = plain_logits(model, ids)[-1]
+        first[row] = sum(math.exp(float(logs[n])) for n in {model.tokens.target(word)[0] for word in words})
+    one = ask(model, chats(constraint=Constraint("choice", words))[:2], Sampling(max_tokens=1))
+    np.testing.assert_allclose([answer.mass for answer in one], first, rtol=1e-3)
+    assert ask(model, chats()[:1], Sampling(max_tokens=1))[0].mass is None
     with pytest.raises(UsageError, match="cannot hold an answer to a regex"):
         ask(model, chats(constraint=Constraint("regex", ("a",))), Sampling())
 

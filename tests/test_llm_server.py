@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +106,71 @@ def test_what_came_before_faults_without_end_is_kept(server, tmp_path):
     assert before == 3
     assert len(client(server, tmp_path).ask(chats(6), Sampling())) == 6
     assert server.served == 6
+
+
+def test_a_server_that_is_not_there_is_named_with_its_port_and_soon_given_up(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gone = Backend(engine="openai", url=f"http://127.0.0.1:{port}/v1", model="m", retries=20)
+    asked = Client(llm.backend(gone, tmp_path), tmp_path)
+    with pytest.raises(BackendError, match=rf"127\.0\.0\.1:{port}: .*refused.* after [2-5] tries; the same command"):
+        asked.ask(chats(1), Sampling())
+    assert 1 < asked.cost()["faults"]["refused"] < 6  # of 21 tries that other faults would have
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from posbench.rankers import llm
+from posbench.rankers.llm.calls import Request, Sampling
+from posbench.rankers.llm.client import Client
+from posbench.reranking import Backend
+recipe = Backend(engine="openai", url=sys.argv[1], model="m", concurrency=int(sys.argv[3]))
+requests = [Request(text=str(i)) for i in range(60)]
+Client(llm.backend(recipe, Path()), Path(sys.argv[2])).ask(requests, Sampling())
+"""
+
+
+def asking(server, cache, concurrency):
+    """Another process that asks for 60 answers."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", CHILD, server.url, str(cache), str(concurrency)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+def test_an_interrupted_run_waits_for_no_answer_and_goes_on_later(server, tmp_path):
+    server.faults = ["ok"] * 12 + ["timeout"] * 100
+    server.slow = 1000.0
+    child = asking(server, tmp_path, 4)
+    while server.served < 12 or server.running < 4:
+        time.sleep(0.01)
+        assert child.poll() is None
+    time.sleep(0.3)  # what was answered is written
+    child.send_signal(signal.SIGINT)
+    child.wait(30)  # of the 600 seconds that its four calls may take
+    server.hang.set()
+    server.faults = []
+    before = server.served
+    assert len(client(server, tmp_path).ask([Request(text=str(i)) for i in range(60)], Sampling())) == 60
+    assert server.served - before == 60 - 12
+
+
+def test_whoever_stops_reading_ends_the_calls_under_way(server, tmp_path):
+    server.faults = ["ok"] + ["timeout"] * 10
+    server.slow = 1000.0
+    coming = llm.backend(recipe(server, concurrency=3, timeout=600.0), tmp_path).answers(chats(9), Sampling())
+    assert len(next(coming)) == 1
+    while server.running < 3:
+        time.sleep(0.01)
+    before = threading.active_count()
+    coming.close()
+    until = time.monotonic() + 30
+    while threading.active_count() > before - 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() <= before - 3
+    assert len(server.calls) == 4  # none of those that waited was begun
+    server.hang.set()
 
 
 def test_retry_after_is_waited_for(server, tmp_path):
@@ -279,17 +346,7 @@ def test_a_cache_that_cannot_be_written_is_not_called_damaged(server, tmp_path, 
 
 def test_a_killed_run_pays_for_no_answer_twice(server, tmp_path):
     server.delay = 0.02
-    code = (
-        "import sys; from pathlib import Path; from posbench.rankers import llm\n"
-        "from posbench.rankers.llm.calls import Request, Sampling\n"
-        "from posbench.rankers.llm.client import Client\n"
-        "from posbench.reranking import Backend\n"
-        "recipe = Backend(engine='openai', url=sys.argv[1], model='m', concurrency=1)\n"
-        "requests = [Request(text=str(i)) for i in range(60)]\n"
-        "Client(llm.backend(recipe, Path()), Path(sys.argv[2])).ask(requests, Sampling())"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    child = subprocess.Popen([sys.executable, "-c", code, server.url, str(tmp_path)], env=environment)
+    child = asking(server, tmp_path, 1)
     while server.served < 15:
         time.sleep(0.01)
         assert child.poll() is None

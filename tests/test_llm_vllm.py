@@ -170,6 +170,9 @@ def test_wanted_tokens_are_named_at_the_first_place_with_their_own_probabilities
         assert not set(labels) & {name for name, _ in wanted.tokens[0].top[:2]}  # else nothing is shown
         for label in labels:
             assert dict(answer.tokens[0].top)[label] == pytest.approx(dict(wanted.tokens[0].top)[label], abs=1e-3)
+        # They take a second request, which is accounted.
+        assert (answer.prompt_tokens, answer.answer_tokens) == (2 * wanted.prompt_tokens, 2)
+        assert answer.reused_tokens >= wanted.prompt_tokens // 2
 
 
 def test_the_prefix_cache_is_used_and_its_hits_are_told(model):

@@ -20,26 +20,6 @@ from posbench.store import Results
 from posbench.types import Run, strings
 
 NAN = float("nan")
-RERANKER = """
-kind = "pointwise"
-description = "says the same of every document"
-licence = "none"
-method = "graded"
-score = "integer"
-prompt = "erank"
-answer_tokens = 64
-[backend]
-engine = "instant"
-reply = "<think>x</think><answer>7</answer>"
-"""
-
-
-@pytest.fixture
-def same(tmp_path):
-    """A recipe file of a reranker that gives every document the same score."""
-    path = tmp_path / "same.toml"
-    path.write_text(RERANKER)
-    return path
 
 
 class Fixed:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posbench import rankers, recipe
-from posbench.errors import RecipeError, UsageError
+from posbench.errors import MissingPartError, RecipeError, UsageError
 from posbench.rankers import grades, llm
-from posbench.rankers.llm.calls import Message, Request, Token
+from posbench.rankers.llm.calls import Answer, Message, Request, Token
 from posbench.rankers.llm.instant import PROBABILITY, InstantBackend
 from posbench.rankers.llm.prompts import Template, template
 from posbench.rankers.pointwise import PointwiseRanker
@@ -311,6 +311,24 @@ def test_two_words_are_compared(tiny_llm, tmp_path, tiny, score):
     wanted = yes / (yes + no) if score == "probability" else math.log(yes / no)
     assert run.scores[0, 0] == pytest.approx(wanted, abs=1e-3)
     assert ranker.facts()["answers"] == {"ok": 9}
+    assert 0 < ranker.facts()["score_mass"] < 0.1  # a random model of 300 tokens
+
+
+def test_log_odds_keep_the_order_where_probabilities_tie(tmp_path):
+    """Three documents that a model is all but sure of, as reasoning models are."""
+
+    class Sure(InstantBackend):
+        def answers(self, requests, sampling):
+            for row, request in enumerate(requests):
+                no = -20.0 - len(request.messages[-1].content.rpartition("<Document>: ")[2])
+                yield [(row, Answer("yes", "length", 1, 1, 0, (Token("yes", -1e-9, (("yes", -1e-9), ("no", no))),)))]
+
+    fields = {"method": "binary", "prompt": "yes-no", "answering": Sure(INSTANT, tmp_path, name="sure")}
+    asked = strings(["q"] * 3), strings(["a", "aaa", "aa"])
+    ranker = graded(tmp_path, **fields)
+    assert ranker.pairs(*asked).argsort().tolist() == [0, 2, 1]
+    assert ranker.facts()["score_mass"] == pytest.approx(1)
+    assert set(graded(tmp_path, **fields, score="probability").pairs(*asked).tolist()) == {1.0}
 
 
 def test_the_likelihood_of_the_query(tiny_llm, tmp_path, tiny):
@@ -345,6 +363,18 @@ def test_a_score_that_needs_log_probabilities_says_so(server, tmp_path, tiny):
     server.logs = False
     with pytest.raises(UsageError, match='say score = "integer"'):
         graded(tmp_path / "other", backend=backend, score="published").rank(tiny, all_candidates(tiny))
+
+
+def test_a_likelihood_by_a_server_without_a_tokenizer_says_what_is_missing(server, tmp_path, tiny):
+    fields = {"method": "likelihood", "prompt": "query-likelihood"}
+    backend = Backend(engine="openai", url=server.url, model="m", dialect="vllm")
+    with pytest.raises(MissingPartError, match=r"names none: add \[\[backend.source\]\]"):
+        graded(tmp_path, backend=backend, **fields).rank(tiny, all_candidates(tiny))
+    away = msgspec.structs.replace(backend, source=(Source(path=str(tmp_path / "away")),))
+    with pytest.raises(
+        MissingPartError, match="needs the model's tokenizer, which is not to be had: .*no model folder"
+    ):
+        graded(tmp_path, backend=away, **fields).rank(tiny, all_candidates(tiny))
 
 
 def test_a_recipe_whose_parts_do_not_fit_is_refused():
@@ -382,7 +412,7 @@ def test_the_first_word_of_an_encoder_decoder(tmp_path, tiny):
     model = transformers.T5ForConditionalGeneration(config).eval()
     model.save_pretrained(str(tmp_path / "t5"))
     backend = Backend(engine="seq2seq", source=(Source(path=str(tmp_path / "t5")),), context=64)
-    changes = {"method": "binary", "prompt": "monot5", "labels": ("true", "false")}
+    changes = {"method": "binary", "prompt": "monot5", "labels": ("true", "false"), "score": "probability"}
     run = graded(tmp_path, backend=backend, **changes).rank(tiny, all_candidates(tiny))
     for q, row in enumerate(run.docs.tolist()):
         for place, doc in enumerate(row):

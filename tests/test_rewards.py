@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from posbench import reranked
 from posbench.cli import main
 from posbench.errors import UsageError
-from posbench.rewards import listwise_reward, min_ranks
+from posbench.rewards import constants, listwise_reward, min_ranks
 from posbench.types import Run
 
 NAN = float("nan")
@@ -93,29 +93,57 @@ def test_a_run_is_one_rollout_a_document(tiny):
     np.testing.assert_allclose(reranked.rewards_of(level, tiny), [1 / 3, 1 / 3, NAN])
 
 
-RERANKER = """
-kind = "pointwise"
-description = "says the same of every document"
-licence = "none"
-method = "graded"
-score = "integer"
-prompt = "erank"
-answer_tokens = 64
-[backend]
-engine = "instant"
-reply = "<think>x</think><answer>7</answer>"
-"""
+@pytest.fixture
+def reranking(tmp_path, same):
+    """The arguments of an evaluation whose reranker says the same of every document."""
+    how = ["eval", "--model", "bm25", "--rerank", same, "--depth", 4, "--dataset", "posir-mini/spa"]
+    return [str(one) for one in [*how, "--out", tmp_path / "o", "--cache", tmp_path / "c"]]
 
 
-def test_eval_reports_the_reward_of_a_pointwise_reranker(tmp_path, capsys):
-    path = tmp_path / "same.toml"
-    path.write_text(RERANKER)
-    how = ["eval", "--model", "bm25", "--rerank", path, "--depth", 4, "--dataset", "posir-mini/spa"]
-    how = [str(one) for one in [*how, "--out", tmp_path / "o", "--cache", tmp_path / "c"]]
-    assert main([*how, "--json"]) == 0
+def test_eval_reports_the_reward_of_a_pointwise_reranker(reranking, capsys):
+    assert main([*reranking, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["rerank"]["listwise_reward"]
     # Every score is the same, so every positive has rank 1 and no negative is above it: one of four documents earns 1.
     assert said["mean"] == pytest.approx(0.25)
     assert said["queries"] > 0
-    assert main(how) == 0
-    assert "listwise reward (ERank's form, constants of posbench's own): +0.2500 a document" in capsys.readouterr().out
+    assert main(reranking) == 0
+    assert "a negative above the worst positive loses 1): +0.2500 a document" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_the_constants_of_a_reward_are_the_callers_and_recorded(reranking, tmp_path, capsys):
+    """A fused run has no ties, so that some negatives are above: what they lose scales with the penalty."""
+    how, found = [*reranking, "--fuse", "1", "--json"], {}
+    for penalty in (0, 1, 3, 1):
+        assert main([*how, "--reward", f"penalty={penalty}"]) == 0
+        said = json.loads(capsys.readouterr().out)["rerank"]["listwise_reward"]
+        assert said["constants"] == {"penalty": penalty, "outranks": "worst"}
+        (path,) = (tmp_path / "o").rglob("manifest.json")
+        assert json.loads(path.read_text())["rerank"]["reward"] == said["constants"]
+        assert found.setdefault(penalty, said["mean"]) == said["mean"]
+    assert found[0] - found[1] == pytest.approx((found[0] - found[3]) / 3)
+    assert found[1] < found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("penality=2", "reward penality; expected penalty=X and outranks"),
+        ("format_penalty=2", "neither missing scores nor references"),
+        ("penalty=-1", "reward penalty=-1; expected a number, 0 or more"),
+        ("penalty=nan", "reward penalty=nan; expected a number"),
+        ("penalty=much", "reward penalty=much; expected a number"),
+        ("penalty", "reward penalty=; expected a number"),
+        ("outranks=all", "reward outranks=all; expected worst or best"),
+    ],
+)
+def test_constants_that_a_reward_does_not_have_are_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        constants(text)
+
+
+def test_constants_without_a_reward_are_refused(tmp_path, capsys):
+    how = ["eval", "--model", "bm25", "--dataset", "posir-mini/spa", "--reward", "penalty=2"]
+    assert main([*how, "--out", str(tmp_path / "o"), "--cache", str(tmp_path / "c")]) == 2
+    assert "--reward is for a pointwise reranker" in capsys.readouterr().err

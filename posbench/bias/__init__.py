@@ -12,7 +12,7 @@ from posbench.bias.placed import (
     relative_position,
 )
 from posbench.bias.posir import POSITION_BINS, official
-from posbench.bias.report import analysis, position_report
+from posbench.bias.report import analysis, headline, position_report
 from posbench.bias.table import SCORE, read_table
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "codes",
     "known_places",
     "composed_report",
+    "headline",
     "official",
     "placed",
     "position_report",

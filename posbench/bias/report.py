@@ -174,6 +174,21 @@ def _cells(queries: Placed, bins: int, draws: stats.Bootstrap) -> list[dict[str,
     return cells
 
 
+def headline(analysis: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``signed`` index and ``psi`` of all lengths (None where withheld) and the ``shape`` of one analysis.
+
+    Composed documents are judged by their paired analysis, which has no PSI.
+    """
+    composed, cut = analysis["composed"], (analysis["offsets"] or {}).get("cut")
+    if composed is None:
+        tests = analysis["tests"]
+        found = {"signed": tests["signed"]["all"], "psi": tests["psi"]["all"], "shape": tests["shape"]}
+    else:
+        tests = composed if composed["method"] == "mirror" else composed["tests"]["all"]
+        found = {"signed": tests["signed"], "psi": None, "shape": tests["shape"]}
+    return found | ({"shape": "truncation"} if cut and cut["called"] == "truncation" else {})
+
+
 CONFOUNDED = (
     "questions about one place may be harder for every ranker, and this analysis cannot tell that from bias; "
     "controls (posbench eval --controls) or composed documents (posbench compose) can"

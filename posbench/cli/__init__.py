@@ -29,6 +29,8 @@ COMMANDS = {
     "findings": "test a paper's claims on its published figures",
     "site": "build the leaderboard as static pages, or look at it",
     "export": "write stored results as CSV, parquet, TREC runs or MTEB JSON",
+    "import": "bring in published figures as leaderboard entries",
+    "submit": "check a stored result and enter it in the leaderboard",
 }
 
 

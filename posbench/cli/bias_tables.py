@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from posbench.bias import LENGTHS, MIN_QUERIES
-from posbench.biases import headline
+from posbench.bias import LENGTHS, MIN_QUERIES, headline
 from posbench.cli.composed_table import composed_table
 from posbench.cli.tables import LENGTH_LABELS, curve, figure, interval, plain_table, terminal
 from posbench.manifest import NOT_BESIDE, selection_text
+from posbench.staged import sentence
 
 _GROUPS = ("all", *LENGTHS)
 _CONTROLS = {"span": "bare evidence span", "bm25": "bm25"}
@@ -23,6 +23,8 @@ def print_all(found: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"[bold]{one['ranker']}[/bold] on [bold]{one['dataset']}[/bold]: {one['queries']:,} queries")
         if one["selection"]:
             console.print(f"{selection_text(one)}; {NOT_BESIDE}", markup=False, soft_wrap=True)
+        if one["rerank"]:
+            console.print(sentence(one["rerank"], one["measure"]), markup=False, soft_wrap=True)
         print_bias(console, one)
         console.print()
     if len(found) > 1:
@@ -41,8 +43,8 @@ def print_bias(console: Console, report: Mapping[str, Any]) -> None:
             console.print()
             console.print(table)
     console.print()
-    for sentence in report["verdict"]:
-        console.print(f"- {sentence}", markup=False)
+    for line in report["verdict"]:
+        console.print(f"- {line}", markup=False)
     if report["without_evidence"]:
         console.print(f"{report['without_evidence']:,} queries without one known evidence are left out of these tables")
 

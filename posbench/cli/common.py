@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from posbench.reranking import Rerank
 
 DATASET = "posir-mini"
+ENTRIES = Path("leaderboard/results")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +35,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print exactly one JSON object on standard output")
 
 
-def add_dataset(parser: argparse.ArgumentParser) -> None:
-    """What to load, and how: read back by ``load_options``."""
+def add_dataset(parser: argparse.ArgumentParser, default: str = DATASET, otherwise: str = "") -> None:
+    """What to load, and how: read back by ``load_options``; ``otherwise`` says what an empty default stands for."""
     group = parser.add_argument_group("dataset")
-    group.add_argument(
-        "--dataset", default=DATASET, metavar="NAME", help=f"a dataset recipe, or a path (default {DATASET})"
-    )
+    told = f"a dataset recipe, or a path (default {default or otherwise})"
+    group.add_argument("--dataset", default=default, metavar="NAME", help=told)
     group.add_argument(
         "--documents", choices=("paragraph", "article"), default="", help="SQuAD files: what a document is"
     )
@@ -87,7 +87,8 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
         "--rerank",
         default="",
         metavar="NAME",
-        help="a reranker recipe for the top of the model's run; --model may then be a TREC run file or a stored result",
+        help="a reranker recipe, or the folder of a cross-encoder, for the top of the model's run; --model may then be "
+        "a TREC run file or a stored result",
     )
     group.add_argument(
         "--fuse",
@@ -100,7 +101,9 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ties", choices=("first", "docid"), default="first", help="what orders equal scores (default first: stage)"
     )
-    group.add_argument("--score", default="", metavar="NAME", help="published, expected, integer; probability, margin")
+    group.add_argument(
+        "--score", default="", metavar="NAME", help="published, expected, integer; margin, probability; mean, sum"
+    )
     add_server(group)
 
 

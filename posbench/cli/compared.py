@@ -9,6 +9,7 @@ from rich.table import Table
 from posbench.bias import LENGTHS, MIN_QUERIES
 from posbench.cli.tables import LENGTH_LABELS, UNITS, interval, plain_table, probability, terminal
 from posbench.manifest import NOT_BESIDE, selection_text
+from posbench.staged import sentence
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
@@ -23,6 +24,8 @@ def print_comparison(found: Mapping[str, Any]) -> None:
         out.print(f"note: {count:,} queries of {name} are not in all results and left out", markup=False)
     for note in found["notes"]:
         out.print(f"note: {note}", markup=False)
+    for name, said in found["rerank"].items():
+        out.print(f"{name}: {sentence(said, found['measures'][0]['measure'])}", markup=False, soft_wrap=True)
     for part in found["measures"]:
         out.print()
         out.print(_ranking(part))
@@ -38,9 +41,12 @@ def print_comparison(found: Mapping[str, Any]) -> None:
 
 
 def _ranking(part: Mapping[str, Any]) -> Table:
-    rows = plain_table("rank", part["measure"], "95% interval", "ranker")
+    staged = any(row["first_stage"] is not None for row in part["rankers"])
+    rows = plain_table("rank", part["measure"], "95% interval", *(["its first stage"] if staged else []), "ranker")
     for row in sorted(part["rankers"], key=lambda row: (row["rank"], -row["mean"])):
-        rows.add_row(str(row["rank"]), f"{row['mean']:.4f}", interval(row["interval"]), row["name"])
+        first = "-" if row["first_stage"] is None else f"{row['first_stage']:.4f}"
+        figures = (f"{row['mean']:.4f}", interval(row["interval"]), *([first] if staged else []))
+        rows.add_row(str(row["rank"]), *figures, row["name"])
     return rows
 
 

@@ -43,12 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--controls", action="store_true", help="score bare evidence spans and bm25 too, to tell difficulty from bias"
     )
     common.add_rerank(parser)
+    parser.add_argument(
+        "--reward",
+        default="",
+        metavar="LIST",
+        help="constants of a pointwise reranker's listwise reward, which the paper's text does not give: "
+        "penalty=X,outranks=worst|best (default penalty=1,outranks=worst)",
+    )
     common.add_common(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
-    from posbench import experiment, measures
+    from posbench import experiment, measures, rewards
     from posbench.errors import UsageError
 
     if args.depth is not None and args.depth < 1:
@@ -59,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         measures=measures.parse(args.measures) or measures.DEFAULT,
         depth=max(1000, args.depth or 0) if rerank else args.depth or 1000,
         rerank=rerank,
+        reward=rewards.constants(args.reward),
         window=args.window,
         window_tokens=args.window_tokens,
         stride=args.stride,

@@ -1,11 +1,13 @@
 """What the order of its input does to a reranker that reads lists: the same candidates in several orders."""
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from posbench.cli import common
 
 if TYPE_CHECKING:
+    from posbench.experiment import Outcome
     from posbench.reranking import Rerank
 
 
@@ -42,26 +44,30 @@ def wish(args: argparse.Namespace) -> "Rerank":
     return Rerank(args.rerank, args.depth, **common.asked(args))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Reranks, measures and prints."""
-    from posbench.studies.input_order import study
-    from posbench.studies.input_order.orders import Plan
-
-    plan = Plan(args.shuffles, args.rotations, args.repeats, not args.no_places, args.names)
+def studied(args: argparse.Namespace, study: Callable[..., "Outcome"], show: Callable[..., None], **how: Any) -> int:
+    """Runs a study of what ``add_stages`` names, and prints its summary: as JSON, or by ``show(summary, fresh)``."""
     with common.progress(args) as progress:
-        outcome = study.run(
+        outcome = study(
             args.dataset,
             args.model,
             wish(args),
             common.settings(args),
-            plan=plan,
             queries=args.queries,
             progress=progress,
+            **how,
         )
     if args.json:
         common.print_json(dict(outcome.summary))
-        return 0
-    from posbench.cli.input_order_tables import print_study
-
-    print_study(outcome.summary, outcome.fresh)
+    else:
+        show(outcome.summary, outcome.fresh)
     return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reranks, measures and prints."""
+    from posbench.cli.input_order_tables import print_study
+    from posbench.studies.input_order import study
+    from posbench.studies.input_order.orders import Plan
+
+    plan = Plan(args.shuffles, args.rotations, args.repeats, not args.no_places, args.names)
+    return studied(args, study.run, print_study, plan=plan)

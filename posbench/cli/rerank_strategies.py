@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from posbench.cli import common
-from posbench.cli.input_order import add_stages, wish
+from posbench.cli.input_order import add_stages, studied
 
 _LIST = "full, sliding, top-down, consistency, multipass"
 
@@ -35,23 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from posbench.studies import strategies
 
     names = [part.strip() for part in args.strategies.split(",") if part.strip()]
-    with common.progress(args) as progress:
-        outcome = strategies.run(
-            args.dataset,
-            args.model,
-            wish(args),
-            common.settings(args),
-            names=names,
-            budget=args.budget,
-            queries=args.queries,
-            progress=progress,
-        )
-    if args.json:
-        common.print_json(dict(outcome.summary))
-        return 0
+    return studied(args, strategies.run, _print, names=names, budget=args.budget)
+
+
+def _print(summary: Mapping[str, Any], fresh: bool) -> None:
     from posbench.cli.tables import plain_table, terminal
 
-    summary = outcome.summary
     common.echo(f"{summary['ranker']} on {summary['dataset']}, {summary['queries']:,} queries; {summary['weights']}")
     common.echo(f"first stage {summary['measure']} {summary['first_stage']:.4f}; tokens, calls and the like a query")
     table = plain_table(
@@ -64,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
         f"* above the budget of {summary['budget']:,.0f} tokens; run again with as many candidates as it pays for"
     )
     common.echo(f"intervals: 95%, documents resampled, seed {summary['seed']}; p by sign flips, Holm")
-    common.echo(f"{'stored in' if outcome.fresh else 'read from'} {summary['result']}")
-    return 0
+    common.echo(f"{'stored in' if fresh else 'read from'} {summary['result']}")
 
 
 def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

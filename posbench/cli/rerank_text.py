@@ -5,7 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
+from posbench.cli.stages_table import print_stages
 from posbench.cli.tables import figure, plain_table, probability
+from posbench.staged import fusion
 
 
 def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
@@ -13,7 +15,7 @@ def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
     said = summary["rerank"]
     first = said["first"]["name"]
     console.print(
-        f"the top {said['depth']:,} of {first}, reranked by {said['reranker']['name']}; {_fusion(said)}", markup=False
+        f"the top {said['depth']:,} of {first}, reranked by {said['reranker']['name']}; {fusion(said)}", markup=False
     )
     table = plain_table(
         "measure", "queries", f"{first} alone", "reranked", "gain", "95% interval", "p", "worst", "best"
@@ -39,17 +41,15 @@ def print_rerank(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(_reward(said["listwise_reward"]), style="dim", markup=False)
     for line in _facts(said["facts"]):
         console.print(line, style="dim", markup=False)
-
-
-def _fusion(said: Mapping[str, Any]) -> str:
-    if not said["weight"]:
-        return "scores not fused"
-    return f"fused: {said['weight']:g} first stage + {1 - said['weight']:g} reranker ({said['normalise']})"
+    if said["bias"]:
+        print_stages(console, said["bias"], summary["bias"])
 
 
 def _reward(said: Mapping[str, Any]) -> str:
+    held = said["constants"]
     return (
-        f"listwise reward (ERank's form, constants of posbench's own): {said['mean']:+.4f} a document, over "
+        f"listwise reward (ERank's form, constants not the paper's: a negative above the {held['outranks']} positive "
+        f"loses {held['penalty']:g}): {said['mean']:+.4f} a document, over "
         f"{said['queries']:,} queries with a relevant document among those reranked"
     )
 

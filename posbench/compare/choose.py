@@ -29,7 +29,7 @@ def choose(results: Results, arguments: Sequence[str], dataset: str = "") -> dic
     chosen = list({result.folder.resolve(): result for result in found}.values())
     if not arguments or not all(folders.values()):
         _refuse_several_datasets(chosen)
-    return dict(zip(_labels(chosen), chosen, strict=True))
+    return dict(zip(labels(chosen), chosen, strict=True))
 
 
 def _of_dataset(results: Results, dataset: str) -> list[Result]:
@@ -70,8 +70,8 @@ def _refuse_several_datasets(found: Sequence[Result]) -> None:
         raise UsageError(f"found results of {len(names)} datasets ({', '.join(names)}); choose one with --dataset")
 
 
-def _labels(found: Sequence[Result]) -> list[str]:
-    """The rankers' names; where several results have one name, with the beginning of the fingerprint."""
+def labels(found: Sequence[Result]) -> list[str]:
+    """What results are shown as: the rankers' names, with the start of the fingerprint where several have one name."""
     names = [result.manifest["ranker"]["name"] for result in found]
     return [
         f"{name}@{result.folder.name[:6]}" if names.count(name) > 1 else name

@@ -12,6 +12,7 @@ from posbench.compare import places
 from posbench.compare.align import Aligned, align, same_places
 from posbench.compare.composed import compare_composed
 from posbench.compare.scores import add_p, compare_means, significant
+from posbench.staged import staged
 from posbench.types import Float64, Progress, Report, no_progress
 
 LIMITS = {
@@ -43,10 +44,11 @@ def compare(
         progress: shows the bias analysis, one step a ranker.
 
     Returns:
-        ``selection`` (what the dataset is a selection of, as its manifest says, else None), ``rankers``, ``queries``,
-        ``clusters`` (documents or queries, see ``resampled``), ``left_out``, ``notes``, ``measures``
-        (``compare_means``), ``bias`` (``compare_bias``, None without evidence at one known place) and
-        ``bias_withheld``, the reason where it is None; ``seed``.
+        ``selection`` (what the dataset is a selection of, as its manifest says, else None), ``rankers``, ``rerank``
+        (of each pipeline among them its stages, as ``staged`` has them, over these queries), ``queries``, ``clusters``
+        (documents or queries, see ``resampled``), ``left_out``, ``notes``, ``measures`` (``compare_means``, each ranker
+        with ``first_stage``, a pipeline's first stage's mean, else None), ``bias`` (``compare_bias``, None without
+        evidence at one known place) and ``bias_withheld``, the reason where it is None; ``seed``.
     """
     aligned = align(reports, measures, common=common)
     found, withheld = None, "the results hold no place of evidence"
@@ -55,20 +57,32 @@ def compare(
     elif "span_start" in aligned.reports[0].queries.column_names:
         withheld = "the results differ in where the evidence stands" if not same_places(aligned) else ""
         found = None if withheld else compare_bias(aligned, seed=seed, flips=flips, progress=progress)
+    told = dict(zip(aligned.names, map(staged, aligned.reports), strict=True))
+    stages = {name: said for name, said in told.items() if said is not None}
     return {
         "selection": aligned.reports[0].header.get("dataset", {}).get("selection"),
         "datasets": aligned.reports[0].queries["dataset"].unique().to_pylist(),
         "rankers": list(aligned.names),
+        "rerank": stages,
         "queries": len(aligned.values),
         "clusters": int(aligned.clusters.max()) + 1,
         "resampled": aligned.resampled,
         "left_out": dict(aligned.left_out),
         "notes": list(aligned.notes),
-        "measures": compare_means(aligned, seed=seed, flips=flips),
+        "measures": _beside_first(compare_means(aligned, seed=seed, flips=flips), stages),
         "bias": found,
         "bias_withheld": withheld or ("" if found is not None else "documents are mirrored, or no place is known"),
         "seed": seed,
     }
+
+
+def _beside_first(measures: list[dict[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The means of measures with that of each pipeline's first stage beside its own."""
+    for part in measures:
+        for row in part["rankers"]:
+            said = stages.get(row["name"])
+            row["first_stage"] = None if said is None else said["measures"][part["measure"]]
+    return measures
 
 
 def compare_bias(

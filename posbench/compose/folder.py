@@ -5,7 +5,6 @@
 labels) and qrels/test.parquet. The same composition always has the same bytes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from posbench.errors import UsageError
-from posbench.store import read_json, safe_name, written
+from posbench.store import as_json, held, safe_name, write_json, written
 from posbench.types import Collection, Strings
 
 COMPOSITION = "composition.json"
@@ -32,13 +30,7 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> Mapping[str, Any] | Non
     Raises:
         UsageError: the folder holds something else.
     """
-    if not folder.exists():
-        return None
-    stored = read_json(folder / COMPOSITION) if (folder / COMPOSITION).is_file() else None
-    if isinstance(stored, dict) and stored.get("format") == FORMAT and stored.get("recipe") == _plain(wanted):
-        return stored
-    what = "another composition" if stored else "something else"
-    raise UsageError(f"{folder} is there and holds {what}; give another folder, or delete this one")
+    return held(folder, COMPOSITION, {"format": FORMAT, "recipe": as_json(wanted)}, "composition")
 
 
 def write(
@@ -76,18 +68,12 @@ def write(
             )
         composition = {
             "format": FORMAT,
-            "recipe": _plain(recipe),
-            "used": _plain(used or {}),
-            "parts": _plain(listed),
+            "recipe": as_json(recipe),
+            "used": as_json(used or {}),
+            "parts": as_json(listed),
         }
-        text = json.dumps(composition, indent=2, ensure_ascii=False)
-        (scratch / COMPOSITION).write_text(text + "\n", encoding="utf-8")
+        write_json(scratch / COMPOSITION, composition)
     return composition
-
-
-def _plain(content: Any) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(content, ensure_ascii=False, default=str))
 
 
 def _source(part: Collection) -> str:

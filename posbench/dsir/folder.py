@@ -6,7 +6,6 @@ evidence.parquet (``query-id``, ``corpus-id`` and the numbers of ``Evidence``). 
 bytes; ``posbench.loaders.selection`` reads it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from posbench.dsir.subset import SELECTION
 from posbench.errors import UsageError
-from posbench.store import held, safe_name, written
+from posbench.store import as_json, held, safe_name, write_json, written
 from posbench.types import Collection, Strings
 
 FILE = "selection.json"
@@ -34,7 +33,7 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> Mapping[str, Any] | Non
     Raises:
         UsageError: the folder holds something else.
     """
-    return held(folder, FILE, {"format": FORMAT, "recipe": _plain(wanted)})
+    return held(folder, FILE, {"format": FORMAT, "recipe": as_json(wanted)})
 
 
 def write(
@@ -73,15 +72,9 @@ def write(
                     "source": dict(part.source),
                 }
             )
-        content = {"format": FORMAT, "recipe": _plain(recipe), "used": _plain(used or {}), "parts": _plain(listed)}
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        (scratch / FILE).write_text(text + "\n", encoding="utf-8")
+        content = {"format": FORMAT, "recipe": as_json(recipe), "used": as_json(used or {}), "parts": as_json(listed)}
+        write_json(scratch / FILE, content)
     return content
-
-
-def _plain(content: Any) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(content, ensure_ascii=False, default=str))
 
 
 def _places(names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from posbench.compare.align import clusters_of, keys_of, strata_of
 from posbench.errors import DataError
@@ -102,6 +103,14 @@ def rank_of(board: Board, chosen: Sequence[int]) -> Int64:
     if board.by_queries:
         return ranks.by_margins(values.mean(axis=1), board.margins[:, chosen].mean(axis=1))
     return ranks.by_settings(values)
+
+
+def better(board: Board, chosen: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether row is better than column by the board's measure, by the rule that its ranks follow: bool[M, M]."""
+    values = board.figures[board.measure][:, chosen, 0, 0]
+    if board.by_queries:
+        return ranks.better_by_margins(values.mean(axis=1), board.margins[:, chosen].mean(axis=1))
+    return ranks.better_by_settings(values)
 
 
 def _mean(values: Float64) -> Float64:

@@ -33,6 +33,8 @@ _STUDIES: Mapping[str, Callable[[Report, int], dict[str, Any]]] = {
     "rerank-strategies": strategies,
     "saliency": lambda report, seed: saliency(report, seed=seed),
 }
+Figures = dict[str, dict[str, Lengths]]
+"""Measure -> setting -> length -> figure."""
 _KEPT = ("truncation", "seconds", "peak_memory_mb", "versions", "devices", "depth", "seed", "index", "grid", "controls")
 
 
@@ -81,13 +83,7 @@ def derive(result: Result, origin: Origin = "here", board: str = "", setting: st
         details["summary"] = _STUDIES[result.kind](report, seed)
         return Entry(model_of(manifest), data, origin, kind=result.kind, command=_command(manifest), details=details)
     details["settings"] = {part["name"]: setting or setting_of(part["source"]) for part in manifest["dataset"]["parts"]}
-    figures: dict[str, dict[str, Lengths]] = {}
-    details["bias"] = {}
-    for one in dict.fromkeys(details["settings"].values()):
-        part = _part(report, [dataset for dataset, of in details["settings"].items() if of == one])
-        analysis = _add(figures, one, part, seed)
-        if analysis is not None:
-            details["bias"][one] = analysis
+    figures, details["bias"] = analysed(report, details["settings"], seed)
     if "rerank" in manifest:
         details["rerank"] = reranked.summary(manifest, report) | {
             "gains": gains(report, clusters_of(report.queries)[0], strata_of(report.queries), seed=seed)
@@ -124,12 +120,30 @@ def _command(manifest: Mapping[str, Any]) -> str:
     return str(manifest.get("command", ""))
 
 
+def analysed(report: Report, settings: Mapping[str, str], seed: int = 0) -> tuple[Figures, dict[str, Any]]:
+    """The figures of per-query values, and the position analysis of each setting that has evidence.
+
+    Args:
+        report: the values.
+        settings: by name of dataset, the setting that it belongs to.
+        seed: of resamples and shuffles.
+    """
+    figures: Figures = {}
+    analyses = {}
+    for one in dict.fromkeys(settings.values()):
+        part = _part(report, [dataset for dataset, of in settings.items() if of == one])
+        analysis = _add(figures, one, part, seed)
+        if analysis is not None:
+            analyses[one] = analysis
+    return figures, analyses
+
+
 def _part(report: Report, datasets: list[str]) -> Report:
     names = report.queries["dataset"].cast(pa.string())
     return Report(report.header, report.measures, report.queries.filter(pc.is_in(names, value_set=pa.array(datasets))))
 
 
-def _add(figures: dict[str, dict[str, Lengths]], setting: str, report: Report, seed: int) -> dict[str, Any] | None:
+def _add(figures: Figures, setting: str, report: Report, seed: int) -> dict[str, Any] | None:
     """Adds the figures of one setting, and returns its position analysis where it has evidence."""
     values = np.stack([report.values(name) for name in report.measures], axis=1)
     clusters, strata = clusters_of(report.queries)[0], strata_of(report.queries)
@@ -149,7 +163,7 @@ def _add(figures: dict[str, dict[str, Lengths]], setting: str, report: Report, s
     return analysis
 
 
-def _add_lengths(figures: dict[str, dict[str, Lengths]], setting: str, main: str, analysis: Mapping[str, Any]) -> None:
+def _add_lengths(figures: Figures, setting: str, main: str, analysis: Mapping[str, Any]) -> None:
     official, ends = analysis.get("official") or {}, analysis.get("official_intervals") or {}
     for length in LENGTHS:
         key = "" if length == WHOLE else f"({length})"
@@ -167,7 +181,7 @@ def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and isfinite(value)
 
 
-def _add_tested(figures: dict[str, dict[str, Lengths]], setting: str, length: str, analysis: Mapping[str, Any]) -> None:
+def _add_tested(figures: Figures, setting: str, length: str, analysis: Mapping[str, Any]) -> None:
     tests = analysis.get("tests") or {}
     for name, kind, key in ((DEBIASED, "psi", "debiased"), (SIGNED, "signed", "value")):
         figure = (tests.get(kind) or {}).get(length)

@@ -4,6 +4,7 @@ Entries lie in ``leaderboard/results/BOARD/MODEL/*.json``, as published figures 
 values, where there are any, in a parquet file beside the JSON.
 """
 
+import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ SCORES = "scores"
 KINDS = (SCORES, "hnsw", "saliency", "input-order", "rerank-strategies")
 WHOLE = "all"  # all lengths, or the one setting of a dataset without languages
 SUFFIX = ".queries.parquet"
+_WIDTH = 180  # of a line: the figures of one setting, by length and without intervals
 
 Origin = Literal["published", "here", "submitted"]
 
@@ -141,11 +143,55 @@ def _figures(entry: Entry) -> Iterator[tuple[str, Figure]]:
 
 
 def write(entry: Entry, path: Path) -> None:
-    """Writes an entry as JSON, one setting a line at most 120 or so wide, the same bytes each time."""
+    """Writes an entry as JSON, the same bytes each time, laid out so that a changed figure changes one line.
+
+    A value stands on one line where it fits, the figures of one setting for example; else each of its parts does.
+    """
     check(entry, str(path))
-    content = msgspec.json.format(msgspec.json.encode(entry, order="deterministic"), indent=1)
+    content = {**msgspec.to_builtins(entry), "figures": _short(entry.figures)}
     with written(path) as part:
-        part.write_bytes(content + b"\n")
+        part.write_text(_laid_out(content) + "\n", encoding="utf-8")
+
+
+def _short(figures: dict[str, dict[str, Lengths]]) -> dict[str, Any]:
+    """Figures as lists that end with what is known."""
+    return {
+        measure: {
+            setting: {length: _known_part(figure) for length, figure in lengths.items()}
+            for setting, lengths in settings.items()
+        }
+        for measure, settings in figures.items()
+    }
+
+
+def _known_part(figure: Figure) -> list[float | None]:
+    parts = [figure.value, figure.low, figure.high, figure.queries]
+    while parts[-1] is None:
+        parts.pop()
+    return parts
+
+
+def _laid_out(value: Any, indent: int = 0, before: int = 0) -> str:
+    """JSON (not-a-numbers as null) whose lines are at most ``_WIDTH`` wide, apart from single values that are wider.
+
+    Args:
+        value: what to write.
+        indent: of the lines below the first.
+        before: characters that stand on the first line already, apart from the indent.
+    """
+    line = msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+    if indent + before + len(line) < _WIDTH or not isinstance(value, dict | list | tuple):  # room for a comma
+        return line
+    if isinstance(value, dict):
+        opening, closing = "{}"
+        keys = [f"{json.dumps(str(key), ensure_ascii=False)}: " for key in value]
+    else:
+        opening, closing = "[]"
+        keys = [""] * len(value)
+    items = value.values() if isinstance(value, dict) else value
+    parts = [key + _laid_out(item, indent + 1, len(key)) for key, item in zip(keys, items, strict=True)]
+    space = "\n" + " " * indent
+    return f"{opening}{space} {f',{space} '.join(parts)}{space}{closing}"
 
 
 def per_query(entry: Entry, path: Path) -> Path | None:

@@ -68,7 +68,12 @@ def compare(scores: Float64, clusters: Int64, strata: Int64, *, seed: int = 0) -
 
 def by_margins(means: Float64, margins: Float64) -> Int64:
     """Shared ranks from means and margins over the chosen settings: int64[R], 0 for NaN."""
-    return upper_bound_ranks(means, means[:, None] - means[None, :] > margins[:, None] + margins[None, :])
+    return upper_bound_ranks(means, better_by_margins(means, margins))
+
+
+def better_by_margins(means: Float64, margins: Float64) -> NDArray[np.bool_]:
+    """Whether row is better than column by more than their margins: bool[R, R]."""
+    return np.asarray(means[:, None] - means[None, :] > margins[:, None] + margins[None, :])
 
 
 def by_settings(values: Float64) -> Int64:
@@ -78,14 +83,24 @@ def by_settings(values: Float64) -> Int64:
         values: float64[R, S], by model and chosen setting; over fewer than three settings ranks are an order.
     """
     means = values.mean(axis=1)
+    if values.shape[1] < FEWEST:
+        return upper_bound_ranks(means, means[:, None] > means[None, :])
+    return upper_bound_ranks(means, better_by_settings(values))
+
+
+def better_by_settings(values: Float64) -> NDArray[np.bool_]:
+    """Whether row is better than column by paired t-tests over settings: bool[R, R], all False over fewer than three.
+
+    Args:
+        values: float64[R, S].
+    """
     settings = values.shape[1]
     if settings < FEWEST:
-        return upper_bound_ranks(means, means[:, None] > means[None, :])
-    known = int((~np.isnan(means)).sum())
+        return np.zeros((len(values), len(values)), bool)
+    known = int((~np.isnan(values.mean(axis=1))).sum())
     differences = values[:, None, :] - values[None, :, :]
     half = critical(known, [settings])[0] * differences.std(axis=2, ddof=1) / np.sqrt(settings)
-    better: NDArray[np.bool_] = differences.mean(axis=2) > half
-    return upper_bound_ranks(means, better)
+    return np.asarray(differences.mean(axis=2) > half)
 
 
 def critical(models: int, settings: Sequence[int]) -> list[float]:

@@ -1,6 +1,7 @@
 """TREC qrels and run files of any size, as arrays."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from posbench.errors import DataError
 from posbench.loaders.assemble import Judgements
 from posbench.loaders.lines import content
 from posbench.loaders.tables import Rows
-from posbench.types import Float64, Int32, Int64, Qrels, Run, Strings, byte_order, index_of, strings
+from posbench.types import Collection, Float64, Int32, Int64, Qrels, Run, Strings, byte_order, index_of, strings
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,31 @@ def read_run(path: Path) -> RunRows:
         row = int(np.flatnonzero(odd)[0])
         raise DataError(f"{path}: line {_line(path, row)}, column score: {scores[row]} is not a finite 32-bit number")
     return RunRows(strings(table["query"]), strings(table["document"]), scores)
+
+
+def without_texts(qrels_path: Path, run_paths: Sequence[Path]) -> Collection:
+    """A collection of ids alone, for runs whose texts are not at hand: what the qrels judge and the runs name.
+
+    Runs that are to be compared are given together, so that they are of one collection. Texts are empty; what ranks or
+    measures by text (rerankers, position analysis) has nothing to work on.
+
+    Raises:
+        DataError: a file is malformed, or a document is judged twice for one query.
+    """
+    judged, runs = judgements(qrels_path), [read_run(path) for path in run_paths]
+    query_ids = strings(pc.unique(judged.queries))
+    doc_ids = strings(pc.unique(pa.chunked_array([judged.docs, *(run.docs for run in runs)])))
+    query, doc = index_of(query_ids, judged.queries), index_of(doc_ids, judged.docs)
+    _refuse_repeats(qrels_path, query.astype(np.int64) * len(doc_ids) + doc, judged.queries, judged.docs)
+    return Collection(
+        name=qrels_path.name,
+        doc_ids=doc_ids,
+        docs=strings([""] * len(doc_ids)),
+        query_ids=query_ids,
+        queries=strings([""] * len(query_ids)),
+        qrels=Qrels.from_pairs(query, doc, judged.grades, len(query_ids)),
+        source={"qrels": str(qrels_path), "texts": False},
+    )
 
 
 def score_inputs(qrels_path: Path, run_path: Path) -> tuple[Strings, Run, Qrels, dict[str, int]]:

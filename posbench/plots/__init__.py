@@ -6,6 +6,7 @@ SVG, PNG or an interactive page (``render``) or by a page of one's own.
 
 from posbench.plots.cells import heatmap
 from posbench.plots.curves import offset_curves, paired_curves, position_curves
+from posbench.plots.differences import differences, quality_by_cost
 from posbench.plots.hnsw import lid_recall, recall_curves
 from posbench.plots.mini import size_curves
 from posbench.plots.null import null_distribution
@@ -19,6 +20,7 @@ from posbench.plots.style import COLOURS, Chart
 __all__ = [
     "COLOURS",
     "Chart",
+    "differences",
     "draw",
     "forest",
     "heatmap",
@@ -29,6 +31,7 @@ __all__ = [
     "paired_curves",
     "png",
     "position_curves",
+    "quality_by_cost",
     "rank_shifts",
     "recall_curves",
     "saliency_curves",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from posbench.plots.pairs import forest, slopes
 from posbench.plots.ranks import rank_shifts
 from posbench.plots.saliency import saliency_curves
 from posbench.plots.style import Chart, counted
+from posbench.staged import sentence, staged
 from posbench.store import Result
 from posbench.studies import curves
 from posbench.studies.hnsw.lid import by_lid
@@ -31,6 +33,7 @@ from posbench.studies.selection.summary import told
 from posbench.types import Float64, Progress, Report, no_progress
 
 _SAMPLE = 40  # queries drawn one by one
+_LINE = 100  # characters beneath a title
 
 
 def draw(
@@ -62,14 +65,25 @@ def draw(
     found = dict(zip(names(results), reports, strict=True))
     datasets = dict.fromkeys(str(result.manifest["dataset"]["name"]) for result in results)
     drawn = KINDS[kind](_Job(found, measure, ", ".join(datasets), seed, progress("analyse", len(found))))
-    return _marked(drawn, results)
+    return _marked(drawn, results, _stages(found, measure))
 
 
-def _marked(drawn: Chart, results: Sequence[Result]) -> Chart:
-    """A chart that says beneath its title which datasets are selections."""
+def _stages(reports: Mapping[str, Report], measure: str) -> list[str]:
+    """Of each pipeline its score and first stage with its score, depth, fusion and query types, in lines."""
+    lines = []
+    for name, report in reports.items():
+        said = staged(report)
+        if said is not None:
+            mean = float(report.values(measure).mean())
+            lines += wrap(f"{name}: {measure} {mean:.4f}; {sentence(said, measure)}", _LINE, subsequent_indent="  ")
+    return lines
+
+
+def _marked(drawn: Chart, results: Sequence[Result], stages: Sequence[str]) -> Chart:
+    """A chart that says beneath its title which datasets are selections, and of what stages pipelines are."""
     about = {str(one["name"]): selection_text(one) for one in (result.manifest["dataset"] for result in results)}
     selected = {name: text for name, text in about.items() if text}
-    lines = [f"{name}: {text}" if len(about) > 1 else text for name, text in selected.items()]
+    lines = [f"{name}: {text}" if len(about) > 1 else text for name, text in selected.items()] + [*stages]
     title = drawn["title"]
     return drawn | {"title": title | {"subtitle": [*title["subtitle"], *lines]}} if lines else drawn
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +28,6 @@ class Graded(Scorer):
         super().__init__(recipe, client)
         self._weighed, self._expects = recipe.scored != "integer", recipe.scored == "expected"
         self._first = self._expects and self.prompt is not None and self.prompt.opening.endswith("<answer>")
-        self._mass = self._masses = 0.0
 
     def score(self, pairs: Sequence[Pair]) -> Float64:
         """A score a pair; prompts whose answer has none are asked again as often as the recipe says."""
@@ -48,16 +46,6 @@ class Graded(Scorer):
         if self._expects:
             return self._expected(replies)
         return np.array([self._value(reply) for reply in replies], np.float64)
-
-    def begin(self) -> None:
-        """Forgets what happened so far."""
-        super().begin()
-        self._mass = self._masses = 0.0
-
-    def facts(self) -> dict[str, Any]:
-        """As every scorer's, and the mean probability that the eleven scores had together."""
-        mass = {"score_mass": self._mass / self._masses} if self._masses else {}
-        return {**super().facts(), **mass}
 
     def _sampling(self, ask: int) -> Sampling:
         return Sampling(
@@ -114,8 +102,7 @@ class Graded(Scorer):
         for row in places:
             shares = grades.distribution(begins[row], splits[row])
             values[row] = grades.expected(shares)
-            self._mass += sum(shares)
-            self._masses += 1
+            self.masses.append(sum(shares))
         return values
 
 

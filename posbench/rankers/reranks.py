@@ -1,5 +1,6 @@
 """What ``--rerank`` says: a reranker's recipe, changed as asked, behind a first stage's."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from posbench.listwise import ListwiseRecipe
 from posbench.rankers import resolve
 from posbench.recipe import PipelineRecipe, PythonRecipe, RankerRecipe
 from posbench.reranking import Backend, PointwiseRecipe, Rerank
+from posbench.sources import Source
 
 PromptedRecipe = PointwiseRecipe | ListwiseRecipe
 
@@ -30,7 +32,7 @@ def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str,
         return name, recipe
     if isinstance(recipe, PipelineRecipe | PointwiseRecipe | ListwiseRecipe):
         raise UsageError(f"{name} is a {recipe.__struct_config__.tag}; --rerank needs a first stage, for example bm25")
-    own_name, own = resolve(wish.name)
+    own_name, own = _reranker(wish.name)
     if not isinstance(own, PointwiseRecipe | ListwiseRecipe | PythonRecipe):
         found = own.__struct_config__.tag
         raise UsageError(f"{wish.name} is no reranker; found kind {found!r}, expected pointwise or listwise")
@@ -49,6 +51,35 @@ def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str,
     except ValueError as error:
         raise UsageError(f"--rerank {wish.name}: {error}") from error
     return f"{name}>{label}@{wish.depth}{_fusion(wish)}", made
+
+
+def _reranker(name: str) -> tuple[str, RankerRecipe]:
+    """As ``rankers.resolve``; but a model folder is a cross-encoder's, as long as its own files say.
+
+    Raises:
+        UsageError: the folder holds another model.
+        RecipeError: nothing of that name is known.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return resolve(name)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shape, labels = str((config.get("architectures") or ["nothing"])[0]), len(config.get("id2label") or "no")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{name} is no model folder: its config.json cannot be read ({error})") from error
+    if not shape.endswith("ForSequenceClassification") or labels != 1:
+        raise UsageError(
+            f"{name} is no cross-encoder: its config.json says {shape} with {labels} labels; "
+            "expected ...ForSequenceClassification with one"
+        )
+    source = (Source(path=str(folder.resolve())),)
+    return folder.resolve().name, PointwiseRecipe(
+        description=f"the cross-encoder in {name}",
+        licence="see the model",
+        method="plain",
+        backend=Backend(engine="cross-encoder", source=source),
+    )
 
 
 def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:

@@ -30,7 +30,10 @@ class Pair:
 
 
 class Scorer(ABC):
-    """Fills the prompt, asks, and reads; ``counts`` says what was read."""
+    """Fills the prompt, asks, and reads; ``counts`` says what was read.
+
+    ``masses`` are the probabilities that the answers which can be read had together, where their tokens say so.
+    """
 
     lowest = 0.0
     """The lowest score of the scale; not a number where it has no end."""
@@ -38,6 +41,7 @@ class Scorer(ABC):
     def __init__(self, recipe: PointwiseRecipe, client: Client) -> None:
         self.recipe, self.client = recipe, client
         self.counts: Counter[str] = Counter()
+        self.masses: list[float] = []
         self.prompt: Template | None = template(recipe.prompt) if recipe.prompt else None
         if self.prompt is not None:
             self.prompt.require("query", "document")
@@ -58,15 +62,17 @@ class Scorer(ABC):
     def begin(self) -> None:
         """Forgets what happened so far."""
         self.counts.clear()
+        self.masses.clear()
         self.client.begin()
         if self.prompt:
             self.fitter.counts.clear()
 
     def facts(self) -> dict[str, Any]:
-        """What happened since: answers by kind, what was cut, and what it cost."""
+        """What happened since: answers by kind, the mean of ``masses``, what was cut, and what it cost."""
         cut = dict(sorted(self.fitter.counts.items())) if self.prompt else {}
         return {
             "answers": dict(sorted(self.counts.items())),
+            **({"score_mass": sum(self.masses) / len(self.masses)} if self.masses else {}),
             "fit": cut,
             "chat_template": self.client.template() if self.prompt else "",
             "cost": self.client.cost(),
@@ -91,7 +97,10 @@ class Scorer(ABC):
 
 
 class Binary(Scorer):
-    """The probability of one word against another at the place of the answer, or the margin of their logits."""
+    """One word against another at the place of the answer: the log-odds, or the probability as it is published.
+
+    Both have one order; but in float32, which runs keep, probabilities from 1 - 3e-8 on are all 1, and tie.
+    """
 
     def __init__(self, recipe: PointwiseRecipe, client: Client) -> None:
         super().__init__(recipe, client)
@@ -102,7 +111,7 @@ class Binary(Scorer):
         return 1
 
     def score(self, pairs: Sequence[Pair]) -> Float64:
-        """P(relevant) / (P(relevant) + P(not)) in [0, 1], or the natural logarithm of their ratio."""
+        """ln(P(relevant) / P(not)), or P(relevant) / (P(relevant) + P(not)) in [0, 1]."""
         return np.array([self._read(answer) for answer in self.ask(self.requests(pairs), self._sampling)], np.float64)
 
     def _read(self, answer: Answer) -> float:
@@ -114,6 +123,7 @@ class Binary(Scorer):
         if found[0] is None and found[1] is None:
             self.counts["no_label"] += 1
             return math.nan
+        self.masses.append(min(1.0, sum(math.exp(value) for value in found if value is not None)))
         # A word that is not named is at most as probable as the least probable one that is.
         self.counts["ok" if None not in found else "one_label"] += 1
         floor = min(named.values())

@@ -9,17 +9,39 @@ from pathlib import Path
 
 from posbench import __version__
 from posbench.errors import UsageError
-from posbench.site import assets, boarddata, datasets, licences, overview
+from posbench.site import (
+    assets,
+    boarddata,
+    comparison,
+    datasets,
+    downloads,
+    indexes,
+    licences,
+    methods,
+    models,
+    overview,
+    reranking,
+)
 from posbench.site.context import Page, Site
 from posbench.site.render import environment
 
 Maker = Callable[[Site], Iterable[Page]]
 Files = Callable[[Site], Iterable[tuple[str, bytes]]]
 
-MAKERS: tuple[Maker, ...] = (overview.pages, datasets.pages, licences.pages)
+MAKERS: tuple[Maker, ...] = (
+    overview.pages,
+    datasets.pages,
+    models.pages,
+    comparison.pages,
+    indexes.pages,
+    reranking.pages,
+    downloads.pages,
+    methods.pages,
+    licences.pages,
+)
 """What makes pages."""
 
-FILES: tuple[Files, ...] = (boarddata.files,)
+FILES: tuple[Files, ...] = (boarddata.files, downloads.files)
 """What makes other files: their paths under the site's folder, and their content."""
 
 NAVIGATION = (

@@ -53,8 +53,8 @@ class Site:
 
 
 def slug(name: str) -> str:
-    """A name as one part of a path, different for different names whatever they hold: letters, digits and dashes."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    """A name as one part of a path: itself where it is letters, digits, dots and dashes, else with a hash."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip(".-")[:60]
     return plain if plain == name else f"{plain or 'x'}-{blake2b(name.encode(), digest_size=3).hexdigest()}"
 
 

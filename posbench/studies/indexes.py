@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from posbench import stats
-from posbench.compare import align, compare
-from posbench.indexed import CUTOFFS, exact_report, recall_column
+from posbench.compare import align, bias_change, compare
+from posbench.evaluate import beside
+from posbench.indexed import CUTOFFS, EXACT, recall_column
 from posbench.types import Report
 
-INDEX, EXACT = "index", "exact search"
+INDEX = "index"
 
 
 def cost(report: Report, *, seed: int = 0) -> dict[str, Any]:
@@ -26,14 +27,14 @@ def cost(report: Report, *, seed: int = 0) -> dict[str, Any]:
         with its interval and p; ``bias``, the signed index of both and their difference with its interval and p over
         all lengths, None where it is withheld, with the reason in ``bias_withheld``.
     """
-    pair = {INDEX: report, EXACT: exact_report(report)}
+    pair = {INDEX: report, EXACT: beside(report, EXACT)}
     found = compare(pair, seed=seed)
     return {
         **report.header["index"],
         "recall": _recall(report, pair, seed),
         "measures": {part["measure"]: _compared(part) for part in found["measures"]},
         "resampled": found["resampled"],
-        "bias": _bias(found["bias"]),
+        "bias": bias_change(found["bias"]),
         "bias_withheld": found["bias_withheld"],
     }
 
@@ -57,27 +58,9 @@ def _compared(part: Mapping[str, Any]) -> dict[str, Any]:
     means = {row["name"]: row["mean"] for row in part["rankers"]}
     (pair,) = part["pairs"]
     return {
-        "index": means[INDEX],
-        "exact": means[EXACT],
+        INDEX: means[INDEX],
+        EXACT: means[EXACT],
         "difference": pair["difference"],
         "interval": pair["interval"],
         "p": pair["p"],
-    }
-
-
-def _bias(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The signed index over all lengths of both, and their difference; None where one is withheld."""
-    if found is None:
-        return None
-    values = {row["name"]: row["index"]["all"] for row in found["rankers"]}
-    difference = found["pairs"][0]["index"]["all"]
-    if difference is None:
-        return None
-    return {
-        "measure": found["measure"],
-        "index": values[INDEX]["value"],
-        "exact": values[EXACT]["value"],
-        "difference": difference["difference"],
-        "interval": difference["interval"],
-        "p": difference["p"],
     }

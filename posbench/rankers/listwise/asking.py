@@ -10,11 +10,12 @@ import msgspec
 
 from posbench.errors import UsageError
 from posbench.listwise import ListwiseRecipe
-from posbench.rankers.listwise import answers, grammars, masks
+from posbench.rankers.listwise import answers, grammars
 from posbench.rankers.listwise.answers import Ranking
 from posbench.rankers.listwise.fit import ListFitter, Window
 from posbench.rankers.llm.calls import Answer, Constraint, Request, Sampling
 from posbench.rankers.llm.client import Client
+from posbench.rankers.llm.hf import TransformersBackend
 from posbench.rankers.llm.prompts import template
 
 _SLACK = 16  # tokens of an answer beyond its ranking
@@ -52,6 +53,7 @@ class Asker:
         self.recipe, self.client = recipe, client
         self.kinds: Counter[str] = Counter()
         self.asked_again = 0
+        self._masses: list[float] = []
         self.prompt = template(recipe.prompt)
         self.prompt.require("query", "passages")
         self.fitter = ListFitter(client.backend, self.prompt, recipe)
@@ -76,12 +78,18 @@ class Asker:
         """Forgets what happened so far."""
         self.kinds.clear()
         self.asked_again = 0
+        self._masses.clear()
         self.fitter.begin()
         self.client.begin()
 
     def facts(self) -> dict[str, Any]:
-        """Answers by kind, what was cut, and what it cost; all since ``begin``."""
+        """Answers by kind, what was cut, and what it cost; all since ``begin``.
+
+        ``held_mass``, where answers are held by a mask, is the mean probability that the tokens it let through had.
+        """
+        mass = {"held_mass": sum(self._masses) / len(self._masses)} if self._masses else {}
         return {
+            **mass,
             "answers": dict(sorted(self.kinds.items())),
             "asked_again": self.asked_again,
             "fit": dict(sorted(self.fitter.counts.items())),
@@ -104,7 +112,7 @@ class Asker:
         """How answers are held to valid rankings; "" where they are not."""
         if self.recipe.constrained == "no" or self.recipe.reasoning_tokens:
             return ""
-        if isinstance(self.client.backend, masks.RankingBackend):
+        if isinstance(self.client.backend, TransformersBackend):
             return "mask"
         backend = self.recipe.backend
         if backend.engine == "vllm" or (backend.engine == "openai" and backend.dialect == "vllm"):
@@ -185,6 +193,7 @@ class Asker:
                 one.text += answer.text
                 one.finish = answer.finish
                 one.answers.append(answer)
+                self._masses += [answer.mass] if answer.mass is not None else []
 
     def _read(self, one: Asked) -> Ranking:
         n = len(one.window.passages)
@@ -194,7 +203,8 @@ class Asker:
 
 
 def _masked(one: Asked, top: int) -> Constraint:
-    return masks.ranking(len(one.window.passages), top)
+    n = len(one.window.passages)
+    return Constraint("ranking", (str(n), str(min(top or n, n))))
 
 
 def _placed(found: Ranking, names: Sequence[int]) -> Ranking:

@@ -1,6 +1,6 @@
 """What a strategy will cost, without a call: its prompts are filled and counted, and every window keeps its order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from posbench.listwise import ListwiseRecipe
 from posbench.rankers.listwise import known
 from posbench.rankers.listwise.ranker import Listed, ListwiseRanker
-from posbench.rankers.llm.calls import Answer, Backend, Request, Sampling
+from posbench.rankers.llm.calls import Answer, Answers, Backend, Request, Sampling
 from posbench.rankers.llm.tokens import Tokens
 
 
@@ -32,7 +32,7 @@ class _Counting:
     def faults(self) -> Mapping[str, int]:
         return {}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         del sampling
         said = [known.copying(request) for request in requests]
         if self.tokens is not None:

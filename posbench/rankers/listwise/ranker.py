@@ -12,7 +12,7 @@ import pyarrow as pa
 from posbench.errors import UsageError
 from posbench.listwise import ListwiseRecipe
 from posbench.rankers import llm
-from posbench.rankers.listwise import masks, strategies
+from posbench.rankers.listwise import strategies
 from posbench.rankers.listwise.asking import Asked, Asker
 from posbench.rankers.listwise.fit import Window
 from posbench.rankers.listwise.strategies import Order, Strategy
@@ -89,7 +89,7 @@ class ListwiseRanker:
         backend: Backend | None = None,
     ) -> None:
         self.recipe, self.name, self._progress = recipe, name, progress
-        answering = backend or _backend(recipe, cache or default_cache(), device)
+        answering = backend or llm.backend(recipe.backend, cache or default_cache(), device)
         self.weights = getattr(answering, "weights", None)
         prices = (recipe.backend.price_in, recipe.backend.price_out)
         self.asker = Asker(recipe, Client(answering, cache, prices, progress))
@@ -173,12 +173,6 @@ def listed(collection: Collection, query: int, docs: Int32) -> Listed:
     """The list of one query's candidates, padding left out."""
     texts = collection.docs.take(pa.array(docs[docs >= 0]))
     return Listed(collection.queries[query].as_py(), tuple(texts.to_pylist()))
-
-
-def _backend(recipe: ListwiseRecipe, cache: Path, device: str) -> Backend:
-    if recipe.backend.engine == "transformers":
-        return masks.RankingBackend(recipe.backend, cache, device)
-    return llm.backend(recipe.backend, cache, device)
 
 
 def _next(strategy: Strategy, orders: list[Order] | None, into: Reranked) -> list[strategies.Window] | None:

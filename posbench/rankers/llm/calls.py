@@ -3,8 +3,8 @@
 They are small and packed (``msgspec``), since a run makes hundreds of thousands of them and keeps them in the cache.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -20,12 +20,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Constraint(msgspec.Struct, frozen=True, array_like=True):
-    """What an answer must be: one of some texts, a match of a regular expression, a word of a grammar, or JSON.
+    """What an answer must be: one of some texts, a ranking, a match of a regular expression, a word of a grammar, JSON.
 
-    ``value`` is the texts, the expression, the grammar as the engine reads it, or the JSON schema as text.
+    ``value`` is the texts; how many identifiers there are, 1 to n, and how many of them are ranked; the expression; the
+    grammar as the engine reads it; or the JSON schema as text. Rankings are for engine transformers alone: for others
+    ``listwise.grammars`` says them as grammars.
     """
 
-    kind: Literal["choice", "regex", "grammar", "json"]
+    kind: Literal["choice", "ranking", "regex", "grammar", "json"]
     value: tuple[str, ...]
 
 
@@ -85,11 +87,13 @@ class Answer(msgspec.Struct, array_like=True):
         text: the answer, without the opening.
         finish: "stop" (by itself or at a stop text), "length" (cut at ``max_tokens``), "target" (nothing generated),
             or why there is none: "filtered" by the server, "too_long" a prompt.
-        prompt_tokens: of the prompt as the model read it, chat template and opening included; where a server was asked
-            twice for one answer (``OpenAIBackend``) these counts are of both requests, as it charges for both.
+        prompt_tokens: of the prompt as the model read it, chat template and opening included; where a server
+            or vLLM was asked twice for one answer, to name wanted tokens, these counts are of both requests.
         answer_tokens: generated.
         reused_tokens: of the prompt, found in a prefix cache; 0 too where the backend does not say.
         tokens: of the answer or the target, where log-probabilities were asked for or come anyway.
+        mass: the probability that the tokens a constraint allows had together, its mean over the answer's places; None
+            without a constraint, and where the engine does not say.
     """
 
     text: str
@@ -98,11 +102,16 @@ class Answer(msgspec.Struct, array_like=True):
     answer_tokens: int = 0
     reused_tokens: int = 0
     tokens: tuple[Token, ...] = ()
+    mass: float | None = None
 
     @property
     def missing(self) -> bool:
         """Whether the model gave no answer at all."""
         return self.finish in ("filtered", "too_long")
+
+
+Answers: TypeAlias = Generator[list[tuple[int, Answer]], None, None]
+"""Answers as they come; whoever stops reading closes it, and the calls under way are given up."""
 
 
 class Backend(Protocol):
@@ -126,7 +135,7 @@ class Backend(Protocol):
         """All that the answers depend on, as JSON, without loading the model. No key, no price."""
         ...
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers as they come, as (index of the request, answer), in lists of those that came together.
 
         A fault of transport is never an answer: it is tried again and then raised, after what came was given out.

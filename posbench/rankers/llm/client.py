@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,13 @@ class Client:
         advance = self._progress("asking the model", len(requests))
         start = time.perf_counter()
         try:
-            for batch in self.backend.answers(requests, sampling):
-                came = [(names[row], pruned(answer, sampling.after)) for row, answer in batch]
-                if cache is not None:  # a prompt that is too long costs nothing, and may fit another time
-                    cache.save([(key, answer) for key, answer in came if answer.finish != "too_long"])
-                found.update(came)
-                advance(len(came))
+            with closing(self.backend.answers(requests, sampling)) as batches:
+                for batch in batches:
+                    came = [(names[row], pruned(answer, sampling.after)) for row, answer in batch]
+                    if cache is not None:  # a prompt that is too long costs nothing, and may fit another time
+                        cache.save([(key, answer) for key, answer in came if answer.finish != "too_long"])
+                    found.update(came)
+                    advance(len(came))
         finally:
             self.ledger.seconds += time.perf_counter() - start
         return found

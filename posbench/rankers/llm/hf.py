@@ -1,13 +1,13 @@
 """A causal language model in this process, by transformers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from posbench.rankers.llm.batches import Batch, plan
-from posbench.rankers.llm.calls import Answer, Finish, Request, Sampling
-from posbench.rankers.llm.constrain import choices
+from posbench.rankers.llm.calls import Answer, Answers, Finish, Request, Sampling
+from posbench.rankers.llm.constrain import Holder
 from posbench.rankers.llm.decode import Decoder, Row
 from posbench.rankers.llm.local import LocalModel
 from posbench.rankers.quiet import quiet
@@ -30,7 +30,7 @@ class TransformersBackend(LocalModel):
         """As ``LocalModel`` has it, with the precision."""
         return {**super().describe(), "precision": "float32" if self.device == "cpu" else "bfloat16"}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers batch by batch; see ``calls.Backend``."""
         rows = self._rows(requests, sampling)
         room = self.context
@@ -48,12 +48,12 @@ class TransformersBackend(LocalModel):
 
     def _rows(self, requests: Sequence[Request], sampling: Sampling) -> list[Row]:
         tokens = self.tokens
-        end = next(iter(self._decoder.ends)) if any(request.constraint for request in requests) else 0
+        holder = Holder(tokens, min(self._decoder.ends) if any(request.constraint for request in requests) else 0)
         return [
             Row(
                 prompt=prompt,
                 target=tokens.target(request.target) if request.target else (),
-                allowed=choices(request.constraint, tokens, end),
+                allowed=holder.allowed(request.constraint),
                 seed=sampling.seed + request.sample,
             )
             for request, prompt in zip(requests, tokens.ids(requests), strict=True)
@@ -76,7 +76,8 @@ class TransformersBackend(LocalModel):
             text = text.split(stop)[0]
         finish: Finish = "stop" if row.finished else "length"
         kept = tuple(row.tokens) if sampling.top or sampling.also else ()
-        return Answer(text, finish, len(row.prompt), len(own), reused, kept)
+        mass = sum(row.masses) / len(row.masses) if row.masses else None
+        return Answer(text, finish, len(row.prompt), len(own), reused, kept, mass)
 
     @cached_property
     def _decoder(self) -> Decoder:

@@ -1,13 +1,13 @@
 """Answers at once: for the cost of everything but the model, and for rankers whose quality is known beforehand."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from math import log
 from pathlib import Path
 from typing import Any
 
 from posbench.rankers import weights
-from posbench.rankers.llm.calls import Answer, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Request, Sampling, Token
 from posbench.rankers.llm.gguf import unpacked
 from posbench.rankers.llm.tokens import Tokens
 from posbench.reranking import Backend
@@ -55,7 +55,7 @@ class InstantBackend:
         """None."""
         return {}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers in the order of the requests; see ``calls.Backend``."""
         top = bool(sampling.top or sampling.also)
         for first in range(0, len(requests), _ROWS):

@@ -7,7 +7,7 @@ logprob_token_ids. Prefix-cache hits are told by a server that runs with --enabl
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 
 from posbench.errors import BackendError, MissingPartError, UsageError
 from posbench.rankers import weights
-from posbench.rankers.llm.calls import Answer, Constraint, Finish, Request, Sampling, Token
+from posbench.rankers.llm.calls import Answer, Answers, Constraint, Finish, Request, Sampling, Token
 from posbench.rankers.llm.gather import gather
 from posbench.rankers.llm.gguf import unpacked
 from posbench.rankers.llm.tokens import FILES, Tokens
@@ -34,6 +34,7 @@ class OpenAIBackend:
     def __init__(self, recipe: Backend, cache: Path) -> None:
         self.recipe, self._cache = recipe, cache
         self._transport: Transport | None = None
+        self._lack = "and the recipe names none: add [[backend.source]]"
 
     @property
     def context(self) -> int:
@@ -45,7 +46,8 @@ class OpenAIBackend:
         """The tokenizer's files, None where the recipe names none or they cannot be had."""
         try:
             return weights.find(self.recipe.source, self.recipe.model, FILES) if self.recipe.source else None
-        except MissingPartError:
+        except MissingPartError as error:
+            self._lack = f"which is not to be had: {error}"
             return None
 
     @cached_property
@@ -73,7 +75,7 @@ class OpenAIBackend:
         """Faults of transport by kind."""
         return dict(sorted(self._transport.faults.items())) if self._transport else {}
 
-    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[tuple[int, Answer]]]:
+    def answers(self, requests: Sequence[Request], sampling: Sampling) -> Answers:
         """Answers as they come, ``concurrency`` at one time; see ``calls.Backend``."""
         for request in requests:
             self._check(request)
@@ -84,6 +86,7 @@ class OpenAIBackend:
             len(requests),
             self.recipe.concurrency,
             transport.stop,
+            transport.abandon,
         )
 
     def _made(self) -> Transport:
@@ -190,7 +193,7 @@ class OpenAIBackend:
 
     def _own_tokens(self) -> Tokens:
         if self.tokens is None:
-            raise UsageError(f"{self.recipe.model}: a target needs the model's tokenizer: add [[backend.source]]")
+            raise MissingPartError(f"{self.recipe.model}: a given text needs the model's tokenizer, {self._lack}")
         return self.tokens
 
 

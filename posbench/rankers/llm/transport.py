@@ -2,17 +2,20 @@
 
 A fault is what may pass by itself: no connection, a time-out, an answer that breaks off or is not the JSON that was
 expected, and the statuses 408, 409, 425, 429 and 5xx. Any other status is the caller's to mend and is raised at once.
+Where nothing listens at all, little patience is shown: three seconds.
 """
 
 import email.utils
 import http.client
 import json
 import random
+import socket
 import ssl
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +25,8 @@ T = TypeVar("T")
 
 _PASSING = {408, 409, 425, 429}
 _LONGEST_WAIT = 300.0  # seconds between two tries, whatever a server asks for
+_REFUSED = "refused"
+_REFUSED_FOR = 3.0  # seconds of waiting for a server that is not there
 _SAID = 500  # characters of a complaint that are shown
 _BODY = 1 << 28  # bytes of an answer that are read at most
 
@@ -60,9 +65,11 @@ class Transport:
     def __init__(self, url: str, key: str, timeout: float, retries: int, backoff: float) -> None:
         parts = urlsplit(url.rstrip("/"))
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
+        self._name = f"{self._host}:{self._port or (443 if self._secure else 80)}"
         self._base, self._key = parts.path, key
         self._timeout, self._retries, self._backoff = timeout, retries, backoff
         self._free: deque[http.client.HTTPConnection] = deque()
+        self._busy: set[http.client.HTTPConnection] = set()
         self._lock = threading.Lock()
         self._random = random.Random(0)
         self._stop = threading.Event()
@@ -78,6 +85,14 @@ class Transport:
         while self._free:
             self._free.pop().close()
 
+    def abandon(self) -> None:
+        """As ``stop``, and ends the requests under way: the server sees that nobody waits for them."""
+        self.stop()
+        for connection in tuple(self._busy):
+            if connection.sock is not None:  # closing alone would not wake the thread that reads from it
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
     def post(self, path: str, content: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """What ``read`` makes of the JSON that answers a request.
 
@@ -85,7 +100,7 @@ class Transport:
             BackendError: faults went on after the last try.
             Refused: the server refuses the request as such.
         """
-        body = json.dumps(content).encode()
+        body, refused = json.dumps(content).encode(), 0.0
         for tries in range(self._retries + 1):
             try:
                 return self._once(path, body, read)
@@ -94,8 +109,10 @@ class Transport:
                     self.faults[fault.kind] += 1
                     jitter = self._random.uniform(0.5, 1.0)
                 wait = fault.wait if fault.wait is not None else self._backoff * 2**tries * jitter
-                if tries == self._retries or self._stop.wait(min(wait, _LONGEST_WAIT)):
-                    said = self._clean(f"{self._host}: {fault} ({fault.kind}), after {tries + 1} tries")
+                refused += wait if fault.kind == _REFUSED else 0.0
+                last = tries == self._retries or refused > _REFUSED_FOR
+                if last or self._stop.wait(min(wait, _LONGEST_WAIT)):
+                    said = self._clean(f"{self._name}: {fault} ({fault.kind}), after {tries + 1} tries")
                     raise BackendError(f"{said}; the same command goes on where this one stopped") from None
         raise AssertionError("unreachable")
 
@@ -113,6 +130,7 @@ class Transport:
     def _exchange(self, path: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         connection, kept = self._connection()
+        self._busy.add(connection)
         try:
             connection.request("POST", self._base + path, body, headers)
             response = connection.getresponse()
@@ -121,10 +139,12 @@ class Transport:
                 raise http.client.IncompleteRead(data, response.length)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            if kept and isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError):
+            dropped = isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError)
+            if kept and dropped and not self._stop.is_set():
                 return self._exchange(path, body)  # a server may close an idle connection: no fault
-            kind = "time-out" if isinstance(error, TimeoutError) else "connection"
-            raise _Fault(kind, str(error) or type(error).__name__) from error
+            raise _Fault(_kind(error), str(error) or type(error).__name__) from error
+        finally:
+            self._busy.discard(connection)
         if response.will_close or self._stop.is_set():
             connection.close()
         else:
@@ -146,6 +166,13 @@ class Transport:
         """One line without the key, which some servers repeat in their complaints."""
         line = " ".join(text.split())
         return line.replace(self._key, "[key]") if self._key else line
+
+
+def _kind(error: Exception) -> str:
+    """What went wrong with a connection, for the books."""
+    if isinstance(error, ConnectionRefusedError):
+        return _REFUSED
+    return "time-out" if isinstance(error, TimeoutError) else "connection"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,6 +1,5 @@
 """A selection on disk: selected.jsonl (the records), selected.parquet (where each is from, and why), selected.json."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from posbench.dsir import reading as records
 from posbench.dsir import stream
 from posbench.dsir.pool import Pool
 from posbench.dsir.stream import Picks, Scores
-from posbench.store import held, written
+from posbench.store import held, write_json, written
 from posbench.types import Progress
 
 ABOUT, TEXTS, TABLE = "selected.json", "selected.jsonl", "selected.parquet"
@@ -66,7 +65,7 @@ def write(
         columns = ["id", "source", "row", "rank", "target", "log_weight", "value", "tokens", "characters"]
         pq.write_table(table.select(columns), scratch / TABLE, compression="zstd")
         content = {"format": FORMAT, **about}
-        (scratch / ABOUT).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(scratch / ABOUT, content)
 
 
 def _table(pool: Pool, chosen: Sequence[Picks], targets: Sequence[str], scores: Sequence[Scores]) -> pa.Table:

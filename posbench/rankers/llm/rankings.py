@@ -1,23 +1,9 @@
-"""Valid rankings from transformers in this process: tokens that spell no unused identifier are never drawn."""
+"""Valid rankings from a model in this process: tokens that spell no unused identifier are never drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-import msgspec
-
-from posbench.rankers.llm.calls import Constraint, Request, Sampling
-from posbench.rankers.llm.constrain import Choices
-from posbench.rankers.llm.decode import Row
-from posbench.rankers.llm.hf import TransformersBackend
 from posbench.rankers.llm.tokens import Tokens
-
-_FORM = "ranking"
-
-
-def ranking(n: int, top: int) -> Constraint:
-    """The constraint that an answer ranks 1 to n, or names ``top`` of them, for ``RankingBackend`` only."""
-    return Constraint("grammar", (_FORM, str(n), str(min(top or n, n))))
 
 
 @dataclass
@@ -57,11 +43,10 @@ def _behind(tokens: Tokens, one: str, spelled: Sequence[int], name: str) -> list
     return both[length:] if both[:length] == list(spelled) else tokens.target(f" > {name}")
 
 
-class Unused(Choices):
+class Unused:
     """Which tokens may follow in one answer; ``count`` identifiers, each once, then the end."""
 
     def __init__(self, spelling: Spelling, count: int, end: int) -> None:
-        super().__init__([])
         self._spelling, self._count, self._end = spelling, count, end
         self._used: set[int] = set()
         self._node, self._read = spelling.first, 0
@@ -77,24 +62,3 @@ class Unused(Choices):
         if len(self._used) == self._count:
             return [self._end]
         return sorted(token for token, node in self._node.after.items() if node.through - self._used)
-
-
-class RankingBackend(TransformersBackend):
-    """``TransformersBackend`` that also holds answers to ``ranking``."""
-
-    def _rows(self, requests: Sequence[Request], sampling: Sampling) -> list[Row]:
-        free = [msgspec.structs.replace(one, constraint=None) if _counts(one) else one for one in requests]
-        rows = super()._rows(free, sampling)
-        spelling = lru_cache(None)(lambda n: Spelling(self.tokens, n))
-        for request, row in zip(requests, rows, strict=True):
-            if counts := _counts(request):
-                row.allowed = Unused(spelling(counts[0]), counts[1], min(self._decoder.ends))
-        return rows
-
-
-def _counts(request: Request) -> tuple[int, int] | None:
-    """How many identifiers a request's ranking is of, and how many it names; None where it is held to none."""
-    held = request.constraint
-    if held is None or held.kind != "grammar" or held.value[0] != _FORM:
-        return None
-    return int(held.value[1]), int(held.value[2])

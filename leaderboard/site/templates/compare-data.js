@@ -1,0 +1,1 @@
+(window.posbenchBoards = window.posbenchBoards || {})[{{ slug | embedded }}] = {{ page.data | embedded }};
