@@ -29,7 +29,7 @@ def entry(rng, model, settings=SETTINGS, board="PosIR", *, intervals=True, **cha
         figures["nDCG@10"][setting] = {
             length: _figure(level - 0.05 * k + rng.normal(0, 0.01), intervals, rng) for k, length in enumerate(LENGTHS)
         }
-        figures[PSI][setting] = {length: _figure(rng.uniform(0.1, 0.8), intervals, rng) for length in LENGTHS}
+        figures[PSI][setting] = {length: _figure(rng.uniform(0.1, 0.8), False, rng) for length in LENGTHS}
         for name in (*MEASURES, DEBIASED):
             figures[name][setting] = {"all": _figure(level + rng.normal(0, 0.1), intervals, rng)}
         figures[SIGNED][setting] = {"all": _figure(rng.normal(-0.1, 0.1), intervals, rng)}

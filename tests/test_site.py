@@ -8,6 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -311,6 +312,13 @@ def test_the_bundle_becomes_a_classic_script_or_is_refused():
             assets.script(module)
     with pytest.raises(UsageError, match="no such asset"):
         assets.load("../secret.js")
+
+
+def test_what_is_packed_unpacks_to_itself():
+    text = assets.load(assets.TABLE).decode()
+    held = re.search(r'atob\("([^"]+)"\)', text)[1]
+    assert zlib.decompress(b64decode(held)).decode() == assets.script(assets._bundle())
+    assert len(text) < 300_000
 
 
 def test_licences_of_all_that_is_shipped_are_listed(varied):

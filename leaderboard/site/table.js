@@ -4,10 +4,9 @@
 The page holds the whole table already. DataTables sorts, searches and hides columns; means, intervals and ranks over
 chosen settings follow posbench/leaderboard/boards.py and ranks.py, from the figures in data/SLUG.js, which is loaded
 when they are first needed. */
-(() => {
+window.posbenchUnpacked.then(() => {
   const FEWER = 3; // columns before the figures: pin, rank, model
   const page = JSON.parse(document.getElementById("data").textContent);
-  const here = new URL(document.currentScript.src);
   const element = document.getElementById("board");
   const byId = (id) => document.getElementById(id);
   const all = (selector, of = document) => [...of.querySelectorAll(selector)];
@@ -83,7 +82,7 @@ when they are first needed. */
     if (figures) return then();
     if (waiting.push(then) > 1) return undefined;
     const script = document.createElement("script");
-    script.src = new URL(`../data/${page.slug}.js`, here).href;
+    script.src = new URL(`../data/${page.slug}.js`, document.querySelector("link[rel=stylesheet]").href).href;
     script.onerror = () => { waiting = []; byId("said").textContent = `The figures by setting (${script.src}) did not load.`; };
     document.head.append(script);
     return undefined;
@@ -356,4 +355,4 @@ when they are first needed. */
   form.hidden = false;
   if (isWhole()) show();
   else choose(state.settings);
-})();
+}).catch(console.error);
