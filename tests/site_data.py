@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from posbench.leaderboard import derive
+from posbench.leaderboard import derive, ranks
 from posbench.leaderboard.boards import LENGTHS, Found, boards
 from posbench.leaderboard.derive import DEBIASED, PSI, SIGNED
 from posbench.leaderboard.entry import Data, Entry, Figure, Model, Source
@@ -60,10 +60,15 @@ def site(folder, models=100, settings=SETTINGS, *, intervals=True, seed=0):
 
 
 def with_margins(board, seed=0):
-    """The board as if per-query values were at hand: each model and setting has a margin."""
-    values = board.figures[board.measure][:, :, 0, 0]
-    drawn = np.random.default_rng(seed).uniform(0.002, 0.03, values.shape)
-    return replace(board, name=f"{board.name} by queries", margins=np.where(np.isnan(values), np.nan, drawn))
+    """The board as if per-query values were at hand: all pairs of a setting are compared."""
+    rng, pairs = np.random.default_rng(seed), {}
+    margins = np.full(board.margins.shape, np.nan)
+    for s, setting in enumerate(board.settings):
+        values = board.figures[board.measure][:, s, 0, 0]
+        half = np.triu(rng.uniform(0.002, 0.06, (len(values), len(values))), 1)
+        pairs[setting] = board.models, ranks.Compared(values[:, None] - values[None, :], half + half.T)
+        margins[:, s] = pairs[setting][1].margin
+    return replace(board, name=f"{board.name} by queries", margins=margins, pairs=pairs)
 
 
 def varied(folder):
