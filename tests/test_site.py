@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.elements, self.rows, self.open, self.data = {}, [], [], "", ""
+        self.tables, self.elements, self.rows, self.open, self.data, self.caption = {}, [], [], "", "", ""
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
