@@ -7,6 +7,7 @@ import numpy as np
 from posbench.leaderboard.boards import LENGTHS, Found, boards
 from posbench.leaderboard.derive import DEBIASED, PSI, SIGNED
 from posbench.leaderboard.entry import Data, Entry, Figure, Model, Source
+from posbench.leaderboard.ranks import Compared
 from posbench.site.context import Site
 
 LANGUAGES = ("ara", "cmn", "deu", "eng", "fra", "ita", "kor", "por", "rus", "spa")
@@ -55,10 +56,17 @@ def site(folder, models=100, settings=SETTINGS, *, intervals=True, seed=0):
 
 
 def with_margins(board, seed=0):
-    """The board as if per-query values were at hand: each model and setting has a margin."""
-    values = board.figures[board.measure][:, :, 0, 0]
-    drawn = np.random.default_rng(seed).uniform(0.002, 0.03, values.shape)
-    return replace(board, name=f"{board.name} by queries", margins=np.where(np.isnan(values), np.nan, drawn))
+    """The board as if per-query values were at hand: each pair of models that have a setting was compared in it."""
+    rng, pairs, margins = np.random.default_rng(seed), {}, np.full((len(board.models), len(board.settings)), np.nan)
+    for s, setting in enumerate(board.settings):
+        values = board.figures[board.measure][:, s, 0, 0]
+        rows = np.flatnonzero(~np.isnan(values))
+        half = rng.uniform(0.004, 0.06, (len(rows), len(rows)))
+        half = np.triu(half, 1) + np.triu(half, 1).T
+        compared = Compared(values[rows, None] - values[None, rows], half)
+        pairs[setting] = tuple(board.models[row] for row in rows), compared
+        margins[rows, s] = compared.margin
+    return replace(board, name=f"{board.name} by queries", pairs=pairs, margins=margins)
 
 
 def varied(folder):
