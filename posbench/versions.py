@@ -1,6 +1,7 @@
 """Which versions of packages are installed: part of what identifies a number."""
 
 from collections.abc import Iterable
+from functools import cache
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ def installed(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+@cache
 def own_code() -> str:
     """A hash of this package's source: 16 hexadecimal digits. What other code derived is not taken for what this does.
 

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 
+from posbench.leaderboard import derive, ranks
 from posbench.leaderboard.boards import LENGTHS, Found, boards
 from posbench.leaderboard.derive import DEBIASED, PSI, SIGNED
 from posbench.leaderboard.entry import Data, Entry, Figure, Model, Source
-from posbench.leaderboard.ranks import Compared
 from posbench.site.context import Site
+from posbench.store import Results
+from posbench.types import Report
 
 LANGUAGES = ("ara", "cmn", "deu", "eng", "fra", "ita", "kor", "por", "rus", "spa")
 SETTINGS = [f"{one}-{one}" for one in LANGUAGES] + [f"{one}-eng" for one in LANGUAGES if one not in ("cmn", "eng")]
@@ -25,7 +29,7 @@ def entry(rng, model, settings=SETTINGS, board="PosIR", *, intervals=True, **cha
         figures["nDCG@10"][setting] = {
             length: _figure(level - 0.05 * k + rng.normal(0, 0.01), intervals, rng) for k, length in enumerate(LENGTHS)
         }
-        figures[PSI][setting] = {length: _figure(rng.uniform(0.1, 0.8), intervals, rng) for length in LENGTHS}
+        figures[PSI][setting] = {length: _figure(rng.uniform(0.1, 0.8), False, rng) for length in LENGTHS}
         for name in (*MEASURES, DEBIASED):
             figures[name][setting] = {"all": _figure(level + rng.normal(0, 0.1), intervals, rng)}
         figures[SIGNED][setting] = {"all": _figure(rng.normal(-0.1, 0.1), intervals, rng)}
@@ -56,17 +60,15 @@ def site(folder, models=100, settings=SETTINGS, *, intervals=True, seed=0):
 
 
 def with_margins(board, seed=0):
-    """The board as if per-query values were at hand: each pair of models that have a setting was compared in it."""
-    rng, pairs, margins = np.random.default_rng(seed), {}, np.full((len(board.models), len(board.settings)), np.nan)
+    """The board as if per-query values were at hand: all pairs of a setting are compared."""
+    rng, pairs = np.random.default_rng(seed), {}
+    margins = np.full(board.margins.shape, np.nan)
     for s, setting in enumerate(board.settings):
         values = board.figures[board.measure][:, s, 0, 0]
-        rows = np.flatnonzero(~np.isnan(values))
-        half = rng.uniform(0.004, 0.06, (len(rows), len(rows)))
-        half = np.triu(half, 1) + np.triu(half, 1).T
-        compared = Compared(values[rows, None] - values[None, rows], half)
-        pairs[setting] = tuple(board.models[row] for row in rows), compared
-        margins[rows, s] = compared.margin
-    return replace(board, name=f"{board.name} by queries", pairs=pairs, margins=margins)
+        half = np.triu(rng.uniform(0.002, 0.06, (len(values), len(values))), 1)
+        pairs[setting] = board.models, ranks.Compared(values[:, None] - values[None, :], half + half.T)
+        margins[:, s] = pairs[setting][1].margin
+    return replace(board, name=f"{board.name} by queries", margins=margins, pairs=pairs)
 
 
 def varied(folder):
@@ -87,3 +89,42 @@ def varied(folder):
     made = boards(found(entries, folder))
     large = next(board for board in made if board.name == "PosIR")
     return Site((*made, with_margins(large)), remarks=(f"left out: {HOSTILE}",))
+
+
+def results(base, folder, cache, models, settings=SETTINGS, queries=1200):
+    """Stored results on a board, made from one that was run, and their entries in the cache as if derived before.
+
+    Args:
+        base: a stored result of ``posbench eval`` with evidence.
+        folder: where the results are written.
+        cache: a ``Cache``.
+        models: how many rankers.
+        settings: of each.
+        queries: of each result.
+    """
+    rng, report = np.random.default_rng(0), base.report()
+    derived = derive.derive(base)
+    table = pa.concat_tables([report.queries] * (queries // report.queries.num_rows + 1)).slice(0, queries)
+    table = table.set_column(2, "query_id", pa.array([f"q{i}" for i in range(queries)]))
+    for setting in settings:
+        name = f"large/{setting}"
+        for m in range(models):
+            values = np.clip(rng.normal(0.5 + 0.3 * m / models, 0.2, queries), 0, 1)
+            made = table.set_column(table.column_names.index("nDCG@10"), "nDCG@10", pa.array(values))
+            made = made.set_column(0, "dataset", pa.array([name] * queries).dictionary_encode())
+            dataset = base.manifest["dataset"]
+            part = dataset["parts"][0] | {"name": name, "fingerprint": setting}
+            header = dict(base.manifest) | {"dataset": dataset | {"name": name, "parts": [part]}}
+            header["ranker"] = base.manifest["ranker"] | {"name": f"ranker-{m:02}"}
+            written = Results(folder).write(
+                name, f"ranker-{m:02}", f"{m:08}", Report(header, report.measures, made), None
+            )
+            figures = {key: {setting: next(iter(cells.values()))} for key, cells in derived.figures.items()}
+            one = msgspec.structs.replace(
+                derived,
+                model=Model(f"ranker-{m:02}"),
+                data=Data("large", name, setting),
+                figures=figures,
+                details=derived.details | {"settings": {name: setting}},
+            )
+            cache.note("entries", derive.key_of(written, "here"), msgspec.to_builtins(one))

@@ -4,10 +4,9 @@
 The page holds the whole table already. DataTables sorts, searches and hides columns; means, intervals and ranks over
 chosen settings follow posbench/leaderboard/boards.py and ranks.py, from the figures in data/SLUG.js, which is loaded
 when they are first needed. */
-(() => {
+window.posbenchUnpacked.then(() => {
   const FEWER = 3; // columns before the figures: pin, rank, model
   const page = JSON.parse(document.getElementById("data").textContent);
-  const here = new URL(document.currentScript.src);
   const element = document.getElementById("board");
   const byId = (id) => document.getElementById(id);
   const all = (selector, of = document) => [...of.querySelectorAll(selector)];
@@ -27,9 +26,17 @@ when they are first needed. */
     return text.replace("-", "−");
   }
 
-  function cell([value, low, high]) {
-    const ends = Number.isFinite(low) && Number.isFinite(high);
-    return ends ? `${figure(value)} <i>${figure(low)} to ${figure(high)}</i>` : figure(value);
+  function words([value, low, high]) { // a figure and its interval
+    return [figure(value), Number.isFinite(low) && Number.isFinite(high) ? `${figure(low)} to ${figure(high)}` : ""];
+  }
+
+  function write(td, [value, ends]) { // where the cell has an interval already, without making elements
+    if (!ends) td.textContent = value;
+    else if (!td.firstElementChild) td.innerHTML = `${value} <i>${ends}</i>`;
+    else {
+      td.firstChild.data = `${value} `;
+      td.firstElementChild.firstChild.data = ends;
+    }
   }
 
   const rows = [...element.tBodies[0].rows].map((row) => ({
@@ -38,8 +45,9 @@ when they are first needed. */
     name: row.cells[1].firstElementChild.textContent,
     figures: [...row.cells].slice(2),
   }));
-  const first = {ranks: rows.map((row) => number(row.rank.textContent.trim()))}; // as it stands on the page, for all settings
-  const asWritten = (c) => rows.map((row) => number(row.figures[c].firstChild.data.trim()));
+  const written = page.columns.map(() => null); // by column, what the page says over all settings; read when first needed
+  const asWritten = (c) => written[c] ||= rows.map(({figures: cells}) => [cells[c].firstChild.data.trim(), cells[c].firstElementChild?.textContent || ""]);
+  const firstRanks = rows.map((row) => number(row.rank.textContent.trim()));
 
   const isWhole = () => state.settings.length === page.settings.length;
   const howMany = () => isWhole() ? `all ${page.settings.length}` : `${state.settings.length} of ${page.settings.length}`;
@@ -51,8 +59,9 @@ when they are first needed. */
     settings: page.settings,
     columns: page.columns.filter((one) => one.shown).map((one) => one.key),
     pins: new Set(),
-    values: page.columns.map(() => null), // by column, read when it is first sorted by
-    ranks: first.ranks,
+    values: page.columns.map(() => null), // by column, what it is sorted by
+    ranks: firstRanks,
+    stale: new Set(), // columns that do not say yet what is chosen
   };
   const initial = {...state};
 
@@ -83,7 +92,7 @@ when they are first needed. */
     if (figures) return then();
     if (waiting.push(then) > 1) return undefined;
     const script = document.createElement("script");
-    script.src = new URL(`../data/${page.slug}.js`, here).href;
+    script.src = new URL(`../data/${page.slug}.js`, document.querySelector("link[rel=stylesheet]").href).href;
     script.onerror = () => { waiting = []; byId("said").textContent = `The figures by setting (${script.src}) did not load.`; };
     document.head.append(script);
     return undefined;
@@ -135,19 +144,26 @@ when they are first needed. */
     return rows.map((_, b) => Number.isNaN(means[b]) ? NaN : 1 + rows.filter((__, a) => better(a, b)).length);
   }
 
-  function recompute() {
-    const whole = isWhole();
+  function recompute() { // ranks at once, means of columns as they are seen or sorted by
     const chosen = state.settings.map((name) => page.settings.indexOf(name));
-    first.html ||= rows.map((row) => row.figures.map((td) => td.innerHTML.trimEnd()));
-    state.ranks = whole ? first.ranks : ranks(chosen);
-    page.columns.forEach(({measure, length}, c) => {
+    state.ranks = isWhole() ? firstRanks : ranks(chosen);
+    page.columns.forEach(({measure}, c) => {
       if (!measure) return;
-      const found = whole ? null : rows.map((_, m) => average(figures.figures[measure][length], m, chosen));
-      state.values[c] = found && found.map(([value]) => value);
-      rows.forEach((row, m) => { row.figures[c].innerHTML = whole ? first.html[m][c] : cell(found[m]); });
+      asWritten(c);
+      state.stale.add(c);
     });
+    page.columns.forEach((_, c) => { if (visible(c)) refresh(c); });
     rows.forEach((row, m) => { row.rank.textContent = Number.isNaN(state.ranks[m]) ? "–" : state.ranks[m]; });
     byId("mean-of").textContent = howMany();
+  }
+
+  function refresh(c) {
+    if (!state.stale.delete(c)) return;
+    const {measure, length} = page.columns[c];
+    const chosen = state.settings.map((name) => page.settings.indexOf(name));
+    const found = isWhole() ? null : rows.map((_, m) => average(figures.figures[measure][length], m, chosen));
+    state.values[c] = found && found.map(([value]) => value);
+    rows.forEach((row, m) => write(row.figures[c], found ? words(found[m]) : written[c][m]));
   }
 
   /* ---- the table ---- */
@@ -189,7 +205,8 @@ when they are first needed. */
     if (place === column.pin) return rows.map((_, m) => state.pins.has(page.models[m]) ? 0 : 1);
     if (place === column.model) return rows.map((row) => row.name.toLowerCase());
     const c = place - FEWER;
-    const values = place === column.rank ? state.ranks : state.values[c] ||= asWritten(c);
+    if (place !== column.rank) refresh(c);
+    const values = place === column.rank ? state.ranks : state.values[c] ||= asWritten(c).map(([text]) => number(text));
     return values.map((x) => Number.isNaN(x) ? (state.down ? -Infinity : Infinity) : x);
   }
 
@@ -242,7 +259,7 @@ when they are first needed. */
     else if (page.settings.length > 1) parts.push(`mean of ${howMany()} settings`);
     byId("said").textContent = parts.join("; ") + ".";
     controls();
-    write();
+    address();
   }
 
   function controls() {
@@ -267,6 +284,7 @@ when they are first needed. */
   function showColumns(wanted) {
     state.columns = page.columns.map((one) => one.key).filter((key) => wanted.includes(key));
     page.columns.forEach((_, i) => {
+      if (visible(i)) refresh(i);
       const one = table.column(FEWER + i);
       if (one.visible() !== visible(i)) one.visible(visible(i), false);
     });
@@ -290,7 +308,7 @@ when they are first needed. */
     state.pins = new Set(query.getAll("pin").filter((pin) => page.models.includes(pin)));
   }
 
-  function write() {
+  function address() {
     const query = new URLSearchParams();
     if (state.sort !== initial.sort || state.down !== initial.down) query.set("sort", (state.down ? "-" : "") + state.sort);
     if (state.search) query.set("q", state.search);
@@ -356,4 +374,4 @@ when they are first needed. */
   form.hidden = false;
   if (isWhole()) show();
   else choose(state.settings);
-})();
+}).catch(console.error);

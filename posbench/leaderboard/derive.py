@@ -47,7 +47,7 @@ def found(result: Result, cache: Cache, origin: Origin = "here") -> Found | None
     if result.kind != "eval" and result.kind not in _STUDIES:
         return None
     try:
-        key = digest(["entry", own_code(), result.manifest["files"], result.manifest["fingerprint"], origin])
+        key = key_of(result, origin)
         if cache.recall("entries", key) is None:
             cache.note("entries", key, msgspec.to_builtins(derive(result, origin)))
         entry = check(msgspec.convert(cache.recall("entries", key), Entry), str(result.folder))
@@ -56,6 +56,11 @@ def found(result: Result, cache: Cache, origin: Origin = "here") -> Found | None
             f"{result.folder}: its manifest lacks or misplaces {error}; expected that of a result"
         ) from error
     return Found(entry, result.folder, result.folder / "queries.parquet" if entry.kind == SCORES else None)
+
+
+def key_of(result: Result, origin: Origin) -> str:
+    """The key that a result's entry has in the cache: it changes with the result, and with the code that derives it."""
+    return digest(["entry", own_code(), result.manifest["files"], result.manifest["fingerprint"], origin])
 
 
 def derive(result: Result, origin: Origin = "here", board: str = "", setting: str = "") -> Entry:
