@@ -60,6 +60,12 @@ def opened(browser, root, **how):
     assert faults == []
 
 
+def go(page, address):
+    """Opens an address, and waits until its table can be worked with."""
+    page.goto(address)
+    page.wait_for_function("!document.getElementById('controls') || !document.getElementById('controls').hidden")
+
+
 @pytest.fixture(params=["file", "http"])
 def root(request, varied):
     """The address of the site, from a file and from a host."""
@@ -117,7 +123,7 @@ def shown(page):
 
 def test_sorting_searching_and_pinning(browser, root):
     with opened(browser, root) as page:
-        page.goto(f"{root}/index.html")
+        go(page, f"{root}/index.html")
         assert (
             page.locator("#said").text_content()
             == "9 of 9 models; sorted by nDCG@10, highest first; mean of all 7 settings."
@@ -158,7 +164,7 @@ def test_sorting_searching_and_pinning(browser, root):
 
 def test_the_address_brings_the_same_table_back(browser, root, varied):
     with opened(browser, root) as page:
-        page.goto(f"{root}/{board_path('PosIR')}")
+        go(page, f"{root}/{board_path('PosIR')}")
         page.click("#columns summary")
         page.get_by_label("Q4 >1536").first.uncheck()
         page.get_by_label("RR@10").check()
@@ -176,12 +182,12 @@ def test_the_address_brings_the_same_table_back(browser, root, varied):
         assert "RR@10" in heads
         assert "nDCG@10 Q4 >1536" not in heads
         with opened(browser, root) as other:
-            other.goto(address)
+            go(other, address)
             other.wait_for_function("document.getElementById('mean-of').textContent === '2 of 7'")
             assert shown(other) == before
             assert other.locator("#board thead th").all_text_contents() == heads
             assert other.url == address
-            other.goto(f"{address}&sort=none-such&pin=no&setting=no&column=constructor")
+            go(other, f"{address}&sort=none-such&pin=no&setting=no&column=constructor")
             assert len(shown(other)) == 9
 
 
@@ -193,7 +199,7 @@ def test_figures_over_chosen_settings_are_pythons(browser, varied, name):
     subsets = [list(board.settings[:1]), list(board.settings[2:4]), list(board.settings)]
     subsets += [sorted(rng.choice(board.settings, n, replace=False), key=board.settings.index) for n in (3, 4, 5, 6)]
     with opened(browser, folder.as_uri()) as page:
-        page.goto(f"{folder.as_uri()}/{board_path(name)}")
+        go(page, f"{folder.as_uri()}/{board_path(name)}")
         written = shown(page)
         page.click("#columns summary")
         page.click("[data-columns='all']")
@@ -249,7 +255,7 @@ def test_the_papers_figures_over_its_languages(browser, shared, tmp_path):
     groups = {kind: [paper.settings[s] for s in paper.mean_of(kind)] for kind in ("monolingual", "cross-lingual")}
     with opened(browser, root) as page:
         for kind, settings in {**groups, "eng-eng": ["eng-eng"]}.items():
-            page.goto(f"{root}/index.html?setting={kind}")
+            go(page, f"{root}/index.html?setting={kind}")
             page.wait_for_function(
                 "(text) => document.getElementById('mean-of').textContent === text", arg=f"{len(settings)} of 18"
             )
@@ -264,7 +270,7 @@ def test_the_papers_figures_over_its_languages(browser, shared, tmp_path):
 
 def test_hostile_names_are_text_in_every_control(browser, root, varied, site_data):
     with opened(browser, root) as page:
-        page.goto(f"{root}/{board_path(site_data.HOSTILE)}")
+        go(page, f"{root}/{board_path(site_data.HOSTILE)}")
         assert {row[1] for row in shown(page)} == set(of(varied[0], site_data.HOSTILE).models)
         page.click("#settings summary")
         page.get_by_role("checkbox", name="a-b").uncheck()
@@ -320,7 +326,7 @@ def test_no_page_violates_wcag(browser, varied, scheme, width):
         *sorted(folder.glob("boards/*.html")),
     ]:  # models: test_site_pages_browser
         with opened(browser, folder.as_uri(), **how) as page:
-            page.goto(path.as_uri())
+            go(page, path.as_uri())
             for opener in page.locator("details > summary").all():
                 if opener.is_visible():
                     opener.evaluate("(one) => { one.parentElement.open = true; }")
@@ -334,7 +340,7 @@ def test_no_page_violates_wcag(browser, varied, scheme, width):
 def test_print_shows_the_table_and_no_controls(browser, varied):
     _, folder = varied
     with opened(browser, folder.as_uri()) as page:
-        page.goto(f"{folder.as_uri()}/index.html")
+        go(page, f"{folder.as_uri()}/index.html")
         page.emulate_media(media="print")
         assert not page.locator("#controls").is_visible()
         assert not page.locator("nav").is_visible()
@@ -353,7 +359,7 @@ def test_ties_that_round_to_even_are_printed_as_python_does(browser, varied, tmp
     build.build(site, tmp_path / "site")
     root = (tmp_path / "site").as_uri()
     with opened(browser, root) as page:
-        page.goto(f"{root}/index.html?setting=a")
+        go(page, f"{root}/index.html?setting=a")
         page.wait_for_function("document.getElementById('mean-of').textContent === '1 of 2'")
         page.click("#columns summary")
         page.click("[data-columns='all']")
