@@ -42,9 +42,10 @@ class Site:
 
     @cached_property
     def models(self) -> tuple[str, ...]:
-        """Every model that has scores or a study."""
+        """Every model that has scores or a study; one of indexes is of several models and has a page of its own."""
         boards = [name for board in self.boards for name in board.models]
-        return tuple(sorted(distinct([*boards, *(found.entry.model.name for found in self.studies)])))
+        studied = [found.entry.model.name for found in self.studies if found.entry.kind != "hnsw"]
+        return tuple(sorted(distinct([*boards, *studied])))
 
     def entries(self, model: str) -> list[Found]:
         """All entries of a model, scores before studies."""
