@@ -183,6 +183,9 @@ def test_the_address_brings_the_same_table_back(browser, root, varied):
             assert other.url == address
             other.goto(f"{address}&sort=none-such&pin=no&setting=no&column=constructor")
             assert len(shown(other)) == 9
+            other.goto(f"{address.split('?')[0]}?setting=no&column=constructor")  # as of an old link: the whole board
+            assert other.inner_text("#mean-of") == "all 7"
+            assert other.locator("#board thead th").all_text_contents() != ["Pin", "Rank", "Model"]
 
 
 @pytest.mark.parametrize("name", ["PosIR", "plain", "PosIR by queries"])
