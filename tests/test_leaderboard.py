@@ -77,6 +77,8 @@ def test_an_entry_survives_its_file(found, tmp_path):
         ({"figures": {"nDCG@10": {"all": {"all": [0.5, 0.6, 0.4]}}}}, "low end first"),
         ({"figures": {"nDCG@10": {"all": {"all": [0.5, 0.4]}}}}, "both ends"),
         ({"figures": {"nDCG@10": {"all": {"all": ["much"]}}}}, "figures"),
+        ({"figures": {"nDCG@10": {"all": {"all": [1e300]}}}}, "within 1,000,000"),
+        ({"figures": {"nDCG@10": {"all": {"all": [0.5, None, None, -5]}}}}, "negative count"),
         ({"figures": {}}, "key figures: found no figure"),
         ({"figures": {"nDCG@10": {"all": {}}}}, "key figures: found no figure"),
         ({"details": {"truncation": 3}}, "details.truncation"),

@@ -20,6 +20,7 @@ SCORES = "scores"
 KINDS = (SCORES, "hnsw", "saliency", "input-order", "rerank-strategies")
 WHOLE = "all"  # all lengths, or the one setting of a dataset without languages
 SUFFIX = ".queries.parquet"
+LARGEST = 1_000_000  # figure: beyond it, the pages could not hold the others of its measure at full precision
 _WIDTH = 180  # of a line: the figures of one setting, by length and without intervals
 
 Origin = Literal["published", "here", "submitted"]
@@ -155,6 +156,11 @@ def check(entry: Entry, where: str) -> Entry:
         if not all(map(math.isfinite, (figure.value, *ends))) or len(ends) == 1:
             raise DataError(
                 f"{where}: key {key}: {figure.value}, {ends}; expected finite numbers, and both ends or none"
+            )
+        if max(map(abs, (figure.value, *ends))) > LARGEST or (figure.queries or 0) < 0:
+            raise DataError(
+                f"{where}: key {key}: {figure.value}, {ends}, of {figure.queries} queries; expected numbers within "
+                f"{LARGEST:,} of 0, and no negative count"
             )
         if ends and not ends[0] <= ends[1]:
             raise DataError(f"{where}: key {key}: interval {ends}; expected its low end first")
