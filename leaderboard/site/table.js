@@ -259,6 +259,8 @@ window.posbenchUnpacked.then(() => {
     if (state.pins.size) parts.push(`${state.pins.size} pinned`);
     if (!state.settings.length) parts.push("no settings chosen, so that there are no means");
     else if (page.settings.length > 1) parts.push(`mean of ${howMany()} settings`);
+    const lacking = state.ranks.filter(Number.isNaN).length;
+    if (state.settings.length && lacking) parts.push(`${lacking} without a mean and rank, for want of a chosen setting: choose fewer settings to see them ranked`);
     byId("said").textContent = parts.join("; ") + ".";
     controls();
     address();
