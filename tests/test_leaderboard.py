@@ -77,6 +77,13 @@ def test_an_entry_survives_its_file(found, tmp_path):
         ({"figures": {"nDCG@10": {"all": {"all": [0.5, 0.6, 0.4]}}}}, "low end first"),
         ({"figures": {"nDCG@10": {"all": {"all": [0.5, 0.4]}}}}, "both ends"),
         ({"figures": {"nDCG@10": {"all": {"all": ["much"]}}}}, "figures"),
+        ({"figures": {"nDCG@10": {"all": {"all": [1e300]}}}}, "within 1,000,000"),
+        ({"figures": {"nDCG@10": {"all": {"all": [0.5, None, None, -5]}}}}, "negative count"),
+        ({"figures": {}}, "key figures: found no figure"),
+        ({"figures": {"nDCG@10": {"all": {}}}}, "key figures: found no figure"),
+        ({"details": {"truncation": 3}}, "details.truncation"),
+        ({"details": {"counts": {"documents": "many"}}}, "details.counts.documents"),
+        ({"details": {"result": {"files": 3}}}, "details.result.files"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_its_key(change, said, tmp_path):
@@ -110,6 +117,25 @@ def test_a_board_ranks_by_what_all_settings_say():
 def test_the_first_of_two_entries_of_one_cell_counts():
     (board,) = boards.boards([made("a", {"x": 0.9}), made("a", {"x": 0.1, "y": 0.2})])
     assert board.figures["nDCG@10"][0, :, 0, 0].tolist() == [0.9, 0.2]
+    (remark,) = board.remarks
+    assert "not shown: nDCG@10 0.1000 of a on x" in remark
+
+
+def test_an_entry_that_says_the_same_again_needs_no_remark():
+    (board,) = boards.boards([made("a", {"x": 0.9}), made("a", {"x": 0.9})])
+    assert not board.remarks
+
+
+def test_intervals_of_fractions_end_at_0_and_1():
+    values = {"x": 0.02, "y": 0.98, "z": 0.97}
+    (board,) = boards.boards([made("a", values)])
+    assert boards.table(board)[0].figures["nDCG@10"][0, 1:].tolist() == [0.0, 1.0]
+    signed = msgspec.structs.replace(
+        made("a", values).entry, figures={"signed index": made("a", values).entry.figures["nDCG@10"]}
+    )
+    (board,) = boards.boards([Found(signed, Path("a.json"))])
+    low, high = boards.table(board)[0].figures["signed index"][0, 1:]
+    assert low < 0 < 1 < high
 
 
 def test_other_content_under_the_same_name_is_left_out():

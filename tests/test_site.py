@@ -107,7 +107,10 @@ def mean(board, model, measure, length):
     if cells[0].low is not None:
         return values.mean(), np.mean([cell.low for cell in cells]), np.mean([cell.high for cell in cells])
     half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 2 else np.nan
-    return values.mean(), values.mean() - half, values.mean() + half
+    low, high = values.mean() - half, values.mean() + half
+    if measure not in ("PSI debiased", "signed index"):  # the others run from 0 to 1
+        low, high = np.maximum(low, 0), np.minimum(high, 1)
+    return values.mean(), low, high
 
 
 def test_every_figure_of_a_table_is_the_stored_one(varied, site_data):

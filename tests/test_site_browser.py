@@ -189,6 +189,9 @@ def test_the_address_brings_the_same_table_back(browser, root, varied):
             assert other.url == address
             go(other, f"{address}&sort=none-such&pin=no&setting=no&column=constructor")
             assert len(shown(other)) == 9
+            other.goto(f"{address.split('?')[0]}?setting=no&column=constructor")  # as of an old link: the whole board
+            assert other.inner_text("#mean-of") == "all 7"
+            assert other.locator("#board thead th").all_text_contents() != ["Pin", "Rank", "Model"]
 
 
 @pytest.mark.parametrize("name", ["PosIR", "plain", "PosIR by queries"])
@@ -230,6 +233,7 @@ def test_figures_over_chosen_settings_are_pythons(browser, varied, name):
         page.click("[data-choose='none']")
         assert {row[0] for row in shown(page)} == {row[2] for row in shown(page)} == {"–"}
         assert "no settings chosen" in page.locator("#said").text_content()
+        assert "without a mean" not in page.locator("#said").text_content()
         page.click("[data-choose='all']")
         assert shown(page) == written
 
@@ -364,3 +368,23 @@ def test_ties_that_round_to_even_are_printed_as_python_does(browser, varied, tmp
         page.click("#columns summary")
         page.click("[data-columns='all']")
         assert shown(page) == expected(site.boards[0], ["a"], replace(site))
+
+
+def test_a_printed_table_cuts_nothing(browser, varied):
+    _, folder = varied
+    with opened(browser, folder.as_uri()) as page:
+        page.goto(f"{folder.as_uri()}/index.html")
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 760, "height": 1000})
+        cells = "[...document.querySelectorAll('#board th, #board td')]"
+        assert page.evaluate(f"{cells}.filter((cell) => cell.scrollWidth > cell.clientWidth + 1).length") == 0
+        assert not page.locator("#board .pin >> visible=true").count()
+
+
+def test_models_without_a_mean_are_said(browser, varied):
+    site, folder = varied
+    lacking = int(np.isnan(of(site, "plain").figures["nDCG@10"][:, :, 0, 0]).any(axis=1).sum())
+    assert lacking
+    with opened(browser, folder.as_uri()) as page:
+        page.goto(f"{folder.as_uri()}/{board_path('plain')}")
+        assert f"{lacking} without a mean" in page.locator("#said").text_content()

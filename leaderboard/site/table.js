@@ -117,13 +117,15 @@ window.posbenchUnpacked.then(() => {
     return found;
   }
 
-  function average(parts, m, chosen) { // boards._mean and ranks.interval_over_settings: value, low, high
+  function average(measure, length, m, chosen) { // boards._mean and ranks.interval_over_settings: value, low, high
+    const parts = figures.figures[measure][length];
     const values = picked(parts[0], m, chosen);
     const value = mean(values);
     const ends = parts.length === 3 ? [mean(picked(parts[1], m, chosen)), mean(picked(parts[2], m, chosen))] : [NaN, NaN];
     if (!Number.isNaN(ends[0])) return [value, ...ends];
     if (Number.isNaN(value) || values.length < figures.fewest) return [value, NaN, NaN];
     const half = figures.interval[values.length - 1] * deviation(values) / Math.sqrt(values.length);
+    if (figures.fractions.includes(measure)) return [value, Math.max(0, value - half), Math.min(1, value + half)];
     return [value, value - half, value + half];
   }
 
@@ -161,7 +163,7 @@ window.posbenchUnpacked.then(() => {
     if (!state.stale.delete(c)) return;
     const {measure, length} = page.columns[c];
     const chosen = state.settings.map((name) => page.settings.indexOf(name));
-    const found = isWhole() ? null : rows.map((_, m) => average(figures.figures[measure][length], m, chosen));
+    const found = isWhole() ? null : rows.map((_, m) => average(measure, length, m, chosen));
     state.values[c] = found && found.map(([value]) => value);
     rows.forEach((row, m) => write(row.figures[c], found ? words(found[m]) : written[c][m]));
   }
@@ -257,6 +259,8 @@ window.posbenchUnpacked.then(() => {
     if (state.pins.size) parts.push(`${state.pins.size} pinned`);
     if (!state.settings.length) parts.push("no settings chosen, so that there are no means");
     else if (page.settings.length > 1) parts.push(`mean of ${howMany()} settings`);
+    const lacking = state.ranks.filter(Number.isNaN).length;
+    if (state.settings.length && lacking) parts.push(`${lacking} without a mean and rank, for want of a chosen setting: choose fewer settings to see them ranked`);
     byId("said").textContent = parts.join("; ") + ".";
     controls();
     address();
@@ -296,6 +300,11 @@ window.posbenchUnpacked.then(() => {
   const same = (a, b) => a.length === b.length && a.every((x, i) => x === b[i]);
   const group = () => Object.entries(page.groups).find(([, members]) => same(members, state.settings));
 
+  function choice(key, all, named) { // names that the board has not, as of an old link, are passed over
+    const known = all.filter((name) => named.includes(name));
+    if (known.length || named.includes("")) state[key] = known;
+  }
+
   function read() {
     const query = new URLSearchParams(location.search);
     const sort = query.get("sort") || "";
@@ -303,8 +312,8 @@ window.posbenchUnpacked.then(() => {
     if (by !== "pin" && Object.hasOwn(column, by)) Object.assign(state, {sort: by, down: sort.startsWith("-")});
     state.search = query.get("q") || "";
     const named = query.getAll("setting").flatMap((name) => Object.hasOwn(page.groups, name) ? page.groups[name] : [name]);
-    if (named.length && page.settings.length > 1) state.settings = page.settings.filter((name) => named.includes(name));
-    if (query.has("column")) state.columns = page.columns.map((one) => one.key).filter((key) => query.getAll("column").includes(key));
+    choice("settings", page.settings, named);
+    choice("columns", page.columns.map((one) => one.key), query.getAll("column"));
     state.pins = new Set(query.getAll("pin").filter((pin) => page.models.includes(pin)));
   }
 

@@ -45,14 +45,15 @@ def _build(args: argparse.Namespace) -> int:
         files = build(site, args.to)
     for text in site.remarks:
         common.remark(args, f"posbench: {text}")
+    models = {name for board in site.boards for name in board.models}
     size = sum((args.to / path).stat().st_size for path in files)
     first = str(args.to / "index.html")
     if args.json:
-        counts = {"boards": len(site.boards), "models": len(site.models), "files": len(files), "bytes": size}
+        counts = {"boards": len(site.boards), "models": len(models), "files": len(files), "bytes": size}
         common.print_json({"site": str(args.to), **counts, "remarks": list(site.remarks)})
         return 0
     common.echo(
-        f"{first}  {len(site.boards)} boards, {len(site.models)} models, {len(files)} files, {size / 1e6:.1f} MB; "
+        f"{first}  {len(site.boards)} boards, {len(models)} models, {len(files)} files, {size / 1e6:.1f} MB; "
         "open it from here or from any static host"
     )
     return 0

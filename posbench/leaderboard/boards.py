@@ -1,7 +1,7 @@
 """Boards: the entries of one benchmark as a table of models by settings and lengths."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from posbench.types import Float64, Int64, distinct
 
 LENGTHS = (WHOLE, "Q1", "Q2", "Q3", "Q4")
 MAIN = "nDCG@10"
+OF_TWO_SIGNS = ("PSI debiased", "signed index", "p-MRR")
+"""Measures that may be below 0, whatever they are on a board."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ class Board:
         known = ~np.isnan(self.figures[self.measure][:, :, 0, 0])
         return bool(known.any() and not np.isnan(self.margins[known]).any())
 
+    def is_fraction(self, measure: str) -> bool:
+        """Whether the measure runs from 0 to 1, so that intervals of its means must end there."""
+        values = self.figures[measure][..., 0]
+        known = values[~np.isnan(values)]
+        return measure not in OF_TWO_SIGNS and bool(((known >= 0) & (known <= 1)).all())
+
     def origin(self, model: str) -> str:
         """Where a model's figures come from; "mixed" where its entries differ."""
         kinds = {found.entry.origin for found in self.entries[model]}
@@ -88,7 +96,7 @@ def table(board: Board, settings: Sequence[str] = ()) -> list[Line]:
     A model that lacks one of the settings has no mean over them: it stands last, without a rank.
     """
     chosen = [board.settings.index(name) for name in settings or board.settings]
-    means = {name: _mean(values[:, chosen]) for name, values in board.figures.items()}
+    means = {name: _mean(values[:, chosen], board.is_fraction(name)) for name, values in board.figures.items()}
     main = means[board.measure][:, 0, 0]
     order = np.lexsort((np.arange(len(main)), np.where(np.isnan(main), np.inf, -main)))
     rank = rank_of(board, chosen)
@@ -113,15 +121,17 @@ def better(board: Board, chosen: Sequence[int]) -> NDArray[np.bool_]:
     return ranks.better_by_settings(values)
 
 
-def _mean(values: Float64) -> Float64:
+def _mean(values: Float64, fraction: bool) -> Float64:
     """Means over settings of value, low and high, float64[M, S, L, 3] -> float64[M, L, 3].
 
     The mean of the ends is an interval of the mean that holds however the settings depend on each other. Where a
-    setting has no interval, that of the mean is over settings, by ``ranks.interval_over_settings``.
+    setting has no interval, that of the mean is over settings, by ``ranks.interval_over_settings``; that of a
+    ``fraction`` is cut at 0 and 1.
     """
     mean: Float64 = values.mean(axis=1)
     for m, k in np.argwhere(np.isnan(mean[:, :, 1]) & ~np.isnan(mean[:, :, 0])).tolist():
-        mean[m, k, 1:] = ranks.interval_over_settings(values[m, :, k, 0]) or (np.nan, np.nan)
+        ends = ranks.interval_over_settings(values[m, :, k, 0]) or (np.nan, np.nan)
+        mean[m, k, 1:] = np.clip(ends, 0.0, 1.0) if fraction else ends
     return mean
 
 
@@ -144,6 +154,7 @@ def _board(name: str, found: Sequence[Found]) -> Board:
     measure = MAIN if MAIN in measures else measures[0]
     figures = {one: np.full((len(models), len(settings), len(LENGTHS), 3), np.nan) for one in measures}
     for m, model in enumerate(models):
+        remarks += _hidden(entries[model], measure)
         for one in reversed(entries[model]):  # so that the first counts
             _fill(figures, m, settings, one.entry)
     pairs = {setting: compared for setting in settings if (compared := _compared(kept, setting, measure, remarks))}
@@ -167,6 +178,20 @@ def _same_data(found: Sequence[Found], remarks: list[str]) -> list[Found]:
         else:
             kept.append(one)
     return kept
+
+
+def _hidden(found: Sequence[Found], measure: str) -> Iterator[str]:
+    """Says which of a model's entries have other values than an earlier one, which alone is shown."""
+    shown: dict[str, tuple[float, Path]] = {}
+    for one in found:
+        for setting, lengths in one.entry.figures.get(measure, {}).items():
+            if WHOLE in lengths:
+                value, path = shown.setdefault(setting, (lengths[WHOLE].value, one.path))
+                if value != lengths[WHOLE].value:
+                    yield (
+                        f"{one.path}: not shown: {measure} {lengths[WHOLE].value:.4f} of {one.entry.model.name} on "
+                        f"{setting}, which {path} has as {value:.4f}; another model name shows both"
+                    )
 
 
 def _fill(figures: Mapping[str, Float64], m: int, settings: Sequence[str], entry: Entry) -> None:

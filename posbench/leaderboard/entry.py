@@ -20,6 +20,7 @@ SCORES = "scores"
 KINDS = (SCORES, "hnsw", "saliency", "input-order", "rerank-strategies")
 WHOLE = "all"  # all lengths, or the one setting of a dataset without languages
 SUFFIX = ".queries.parquet"
+LARGEST = 1_000_000  # figure: beyond it, the pages could not hold the others of its measure at full precision
 _WIDTH = 180  # of a line: the figures of one setting, by length and without intervals
 
 Origin = Literal["published", "here", "submitted"]
@@ -69,6 +70,32 @@ class Queries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+class _Result(msgspec.Struct):
+    fingerprint: str = ""
+    files: dict[str, str] = {}
+
+
+class _Counts(msgspec.Struct):
+    documents: int | None = None
+
+
+class _Details(msgspec.Struct):
+    """The forms that pages rely on, of what ``Entry.details`` may hold; other keys are free."""
+
+    counts: _Counts | None = None
+    devices: list[str] | None = None
+    peak_memory_mb: dict[str, float] | None = None
+    rerank: dict[str, Any] | None = None
+    result: _Result | None = None
+    settings: dict[str, str] | None = None
+    truncation: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+
+
+class _Shown(msgspec.Struct):
+    details: _Details
+
+
 Lengths = dict[str, Figure]
 """A figure by length of documents: "all", "Q1".."Q4"."""
 
@@ -105,6 +132,7 @@ def read(path: Path) -> Entry:
     """
     try:
         entry = msgspec.convert(read_json(path), Entry)
+        msgspec.convert({"details": entry.details}, _Shown)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         raise DataError(f"{path}: key {where.strip('`.') or '(top level)'}: {message}; expected an entry") from error
@@ -115,24 +143,36 @@ def check(entry: Entry, where: str) -> Entry:
     """The entry, if its content can be shown.
 
     Raises:
-        DataError: another format or kind, a name that is empty, or a figure that is not finite or not in its interval.
+        DataError: another format or kind, a name that is empty, scores without a figure, or a figure that is not
+            finite or whose interval is not one.
     """
     if entry.format != FORMAT:
         raise DataError(f"{where}: entry of format {entry.format}; this version reads format {FORMAT}")
     if entry.kind not in KINDS:
         raise DataError(f"{where}: kind {entry.kind!r}; expected one of {', '.join(KINDS)}")
-    for key, text in (("model.name", entry.model.name), ("data.board", entry.data.board)):
-        if not text.strip():
-            raise DataError(f"{where}: key {key}: found no name; expected one")
+    _expect_content(entry, where)
     for key, figure in _figures(entry):
         ends = [end for end in (figure.low, figure.high) if end is not None]
         if not all(map(math.isfinite, (figure.value, *ends))) or len(ends) == 1:
             raise DataError(
                 f"{where}: key {key}: {figure.value}, {ends}; expected finite numbers, and both ends or none"
             )
+        if max(map(abs, (figure.value, *ends))) > LARGEST or (figure.queries or 0) < 0:
+            raise DataError(
+                f"{where}: key {key}: {figure.value}, {ends}, of {figure.queries} queries; expected numbers within "
+                f"{LARGEST:,} of 0, and no negative count"
+            )
         if ends and not ends[0] <= ends[1]:
             raise DataError(f"{where}: key {key}: interval {ends}; expected its low end first")
     return entry
+
+
+def _expect_content(entry: Entry, where: str) -> None:
+    for key, text in (("model.name", entry.model.name), ("data.board", entry.data.board)):
+        if not text.strip():
+            raise DataError(f"{where}: key {key}: found no name; expected one")
+    if entry.kind == SCORES and not any(True for _ in _figures(entry)):
+        raise DataError(f"{where}: key figures: found no figure; expected at least one of an entry of scores")
 
 
 def _figures(entry: Entry) -> Iterator[tuple[str, Figure]]:

@@ -42,6 +42,7 @@ def data(table: Table) -> dict[str, Any]:
         "main": board.measure,
         "figures": {name: _figures(board, name, chosen, order) for name, chosen in lengths.items()},
         "margins": packed(board.margins[order]) if board.by_queries else None,
+        "fractions": [name for name in lengths if board.is_fraction(name)],
         "fewest": ranks.FEWEST,
         "interval": [_quantile(2, n) for n in counts],
         "critical": None if board.by_queries else _critical(board),

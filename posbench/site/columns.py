@@ -51,7 +51,13 @@ def _means(board: Board, lines: Sequence[Line]) -> Iterator[Column]:
         (f"{main} by length", main, LENGTHS[1:], True, f"mean {main} of queries whose document has so many tokens"),
         ("Bias", PSI, (WHOLE,), True, "position sensitivity index, 0 (none) to 1; chance alone makes it more than 0"),
         ("PSI by length", PSI, LENGTHS[1:], False, "the same, of queries whose document has so many tokens"),
-        ("Bias", DEBIASED, (WHOLE,), True, "PSI less what chance alone makes of it"),
+        (
+            "Bias",
+            DEBIASED,
+            (WHOLE,),
+            True,
+            "PSI less what chance alone makes of it; the interval is of the true PSI, which is never below 0",
+        ),
         (
             "Bias",
             SIGNED,

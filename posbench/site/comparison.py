@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from posbench.leaderboard import ranks
 from posbench.leaderboard.boards import LENGTHS, Board
 from posbench.plots import differences
-from posbench.site.context import Page, Site, slug
+from posbench.site.context import FLAGSHIP, Page, Site, slug
 from posbench.site.drawings import SCRIPTS, drawn
 from posbench.types import Float64
 
@@ -85,7 +85,7 @@ def _by_settings(values: Float64, models: int) -> tuple[float, float | None]:
 
 def pages(site: Site) -> Iterator[Page]:
     """The page, and a script of figures for each board that has two models or more."""
-    boards = [board for board in site.boards if len(board.models) > 1]
+    boards = sorted((board for board in site.boards if len(board.models) > 1), key=lambda one: one.name != FLAGSHIP)
     chart = drawn("differences", differences([], "a measure"), "")
     listed = [{"slug": slug(board.name), "name": board.name, "models": len(board.models)} for board in boards]
     values = {

@@ -10,6 +10,9 @@ from typing import Any
 from posbench.leaderboard.boards import Board, Found
 from posbench.types import distinct
 
+FLAGSHIP = "PosIR"
+"""The board that comes first where one must."""
+
 
 @dataclass(frozen=True)
 class Page:

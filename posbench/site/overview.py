@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from posbench.leaderboard.boards import Board
 from posbench.site import tables
-from posbench.site.context import Page, Site
-
-FLAGSHIP = "PosIR"
+from posbench.site.context import FLAGSHIP, Page, Site
 
 
 def pages(site: Site) -> Iterator[Page]:
