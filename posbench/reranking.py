@@ -43,6 +43,10 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         parts = urlsplit(self.url)
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError(f"url {parts.scheme}://{parts.hostname or ''}...; expected http:// or https:// and a host")
+        try:
+            _ = parts.port
+        except ValueError:  # its own words repeat what may be a secret
+            raise ValueError(f"url {parts.scheme}://{parts.hostname}:...; expected a port from 0 to 65535") from None
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("a url has no user, password or query: name the key's environment variable in key_env")
         if min(self.concurrency, self.retries + 1, 1) < 1 or self.timeout <= 0 or self.backoff < 0 or self.context < 0:
