@@ -277,6 +277,10 @@ def test_a_key_that_is_not_set_is_named(server, tmp_path):
         "host:80",
         "http://host:99999/v1",
         "http://host:hunter2/v1",
+        "http://a..b/v1",
+        "http://a b/v1",
+        "http://host/v 1",
+        "http://host/v\u00e9",
     ],
 )
 def test_a_url_with_a_secret_or_without_a_host_is_refused_without_repeating_it(url):
