@@ -286,6 +286,7 @@ def test_a_missing_recipe_is_named():
         ("erank-4b", {"server_model": "m"}, "say --server URL too"),
         ("fullrank-7b", {"key_env": "KEY"}, "say --server URL too"),
         ("fullrank-7b", {"dialect": "openai"}, "say --server URL too"),
+        ("mine:Class", {"server": "http://h/v1", "score": "integer"}, "--score, --server: mine:Class is Python"),
     ],
 )
 def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):
