@@ -26,7 +26,7 @@ class ListwiseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
     window: int = 20  # candidates of a prompt; sliding, top-down, multipass
     step: int = 10  # between windows; sliding, multipass
     passes: int = 1  # sliding
-    pivot: int = 10  # top-down: rank in the first window that others are compared with
+    pivot: int = 10  # top-down: rank in the first window (at most its last) that others are compared with
     samples: int = 3  # consistency: orders
     seed: int = 0  # of their shuffles
     top: int = 0  # identifiers an answer gives; what is not among them keeps its order; 0: all
@@ -42,12 +42,10 @@ class ListwiseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, ta
     citation: str = ""
 
     def __post_init__(self) -> None:
-        if self.window < 2 or not 1 <= self.step <= self.window or not 1 <= self.pivot <= self.window:
-            raise ValueError(
-                f"window {self.window}, step {self.step}, pivot {self.pivot}; expected 2 or more, and 1 to the window"
-            )
-        if min(self.passes, self.samples, self.asks) < 1:
-            raise ValueError("passes, samples and asks are 1 or more")
+        if self.window < 2 or not 1 <= self.step <= self.window:
+            raise ValueError(f"window {self.window}, step {self.step}; expected 2 or more, and 1 to the window")
+        if min(self.passes, self.samples, self.asks, self.pivot) < 1:
+            raise ValueError("passes, samples, asks and pivot are 1 or more")
         limits = (self.top, self.query_tokens, self.document_words, self.document_tokens, self.reasoning_tokens)
         if min(*limits, self.seed) < 0:
             raise ValueError("top, query_tokens, document_words, document_tokens, reasoning_tokens and seed: 0 or more")

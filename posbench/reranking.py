@@ -40,13 +40,27 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError("a server needs url and model (--server-model)")
         if self.engine not in ("openai", "instant") and not self.source:
             raise ValueError(f"engine {self.engine} needs a [[backend.source]] of its weights")
-        parts = urlsplit(self.url)
-        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError(f"url {parts.scheme}://{parts.hostname or ''}...; expected http:// or https:// and a host")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("a url has no user, password or query: name the key's environment variable in key_env")
+        if self.url:
+            _check_url(self.url)
         if min(self.concurrency, self.retries + 1, 1) < 1 or self.timeout <= 0 or self.backoff < 0 or self.context < 0:
             raise ValueError("concurrency is 1 or more, timeout above 0, retries, backoff and context 0 or more")
+
+
+def _check_url(url: str) -> None:
+    """Refuses a server's address that cannot be one, in words without what may be a secret in it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"url {parts.scheme}://{host}...; expected http:// or https:// and a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("a url has no user, password or query: name the key's environment variable in key_env")
+    try:
+        host.encode("idna")
+        _ = parts.port
+    except ValueError:  # of which UnicodeError is one
+        raise ValueError(f"url {parts.scheme}://...; expected a host's name and a port from 0 to 65535") from None
+    if " " in host or not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
+        raise ValueError(f"url {parts.scheme}://...; expected no space, and a path in ASCII (percent-encoded)")
 
 
 class PointwiseRecipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="kind", tag="pointwise"):

@@ -14,7 +14,7 @@ from posbench.evaluate import constant
 from posbench.loaders import trec
 from posbench.reranking import RunRecipe
 from posbench.store import result_in, sha256_of
-from posbench.types import Collection, Float64, Int32, Run, Strings, index_of, strings
+from posbench.types import Collection, Int32, Run, Strings, index_of, strings
 
 
 def resolve(name: str) -> tuple[str, RunRecipe] | None:
@@ -47,7 +47,7 @@ class StoredRanker:
         """The run of a collection's queries; one that it lacks has an empty row.
 
         Raises:
-            DataError: it has none of the queries, or documents that the collection lacks.
+            DataError: it has none of the queries, documents that the collection lacks, or one twice for a query.
         """
         if self._path.is_dir():
             run = stored_run(result_in(self._path).run(), collection)
@@ -68,7 +68,9 @@ class StoredRanker:
         mine = np.flatnonzero(query >= 0)
         docs = rows.docs.take(pa.array(mine))
         doc = _known(docs, collection, str(self._path))
-        return _padded(query[mine], doc, rows.scores[mine], collection)
+        pairs = query[mine].astype(np.int64) * len(collection.doc_ids) + doc
+        trec.refuse_repeats(self._path, pairs, rows.queries, rows.docs, mine)
+        return trec.ranked(query[mine], doc, rows.scores[mine], len(collection.queries), collection.doc_order)
 
 
 def _known(docs: Strings, collection: Collection, source: str) -> Int32:
@@ -85,18 +87,6 @@ def _known(docs: Strings, collection: Collection, source: str) -> Int32:
             f"{one!r}; expected a run of the same documents"
         )
     return doc
-
-
-def _padded(query: Any, doc: Any, scores: Float64, collection: Collection) -> Run:
-    """Aligned arrays of query, document and score as a run."""
-    order = np.argsort(query, kind="stable")
-    query, doc, scores = query[order], doc[order], scores[order]
-    counts = np.bincount(query, minlength=len(collection.queries))
-    place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
-    shape = (len(collection.queries), int(counts.max(initial=0)))
-    docs, values = np.full(shape, -1, np.int32), np.zeros(shape)
-    docs[query, place], values[query, place] = doc, scores
-    return Run.ranked(docs, values, collection.doc_order)
 
 
 def run_table(collection: Collection, ranked: Run) -> pa.Table:

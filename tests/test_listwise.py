@@ -103,6 +103,15 @@ def test_calls_rounds_and_tokens_are_counted(tmp_path, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_window_may_be_smaller_than_the_usual_pivot(tmp_path, strategy):
+    ranker = made(tmp_path, known.Knowing(worth), strategy=strategy, window=4, step=2)
+    passages = numbers(9)
+    (found,) = ranker.rerank([Listed("q", passages)])
+    assert sorted(found.order) == list(range(9))
+    assert found.order[0] == best(passages)[0]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_lists_without_a_choice_are_not_asked(tmp_path, strategy, tiny):
     ranker = made(tmp_path, strategy=strategy, samples=1)
     found = ranker.rerank([Listed("q", ()), Listed("q", ("only one",)), Listed("q", ("same", "", "same"))])

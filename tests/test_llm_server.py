@@ -119,6 +119,19 @@ def test_a_server_that_is_not_there_is_named_with_its_port_and_soon_given_up(tmp
     assert 1 < asked.cost()["faults"]["refused"] < 6  # of 21 tries that other faults would have
 
 
+def test_a_host_without_an_address_is_soon_given_up(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # a machine without a resolver would say to try again
+    gone = Backend(engine="openai", url="http://nowhere.invalid/v1", model="m", retries=20)
+    asked = Client(llm.backend(gone, tmp_path), tmp_path)
+    with pytest.raises(
+        BackendError, match=r"nowhere\.invalid:80: .*no such host.* after [1-5] tries; the same command"
+    ):
+        asked.ask(chats(1), Sampling())
+
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -255,7 +268,21 @@ def test_a_key_that_is_not_set_is_named(server, tmp_path):
         client(server, tmp_path, key_env="NO_SUCH_KEY").ask(chats(1), Sampling())
 
 
-@pytest.mark.parametrize("url", ["http://user:hunter2@host/v1", "http://host/v1?key=1", "file:///etc", "host:80"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host/v1",
+        "http://host/v1?key=1",
+        "file:///etc",
+        "host:80",
+        "http://host:99999/v1",
+        "http://host:hunter2/v1",
+        "http://a..b/v1",
+        "http://a b/v1",
+        "http://host/v 1",
+        "http://host/v\u00e9",
+    ],
+)
 def test_a_url_with_a_secret_or_without_a_host_is_refused_without_repeating_it(url):
     with pytest.raises(ValueError, match="url") as error:
         Backend(engine="openai", url=url, model="m")

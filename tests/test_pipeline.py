@@ -199,6 +199,9 @@ def test_a_run_of_other_documents_is_refused(tmp_path, tiny):
     file.write_text("9 Q0 b 1 1.0 t\n")
     with pytest.raises(DataError, match="none of the 3 queries of tiny"):
         stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny)
+    file.write_text("9 Q0 b 1 1.0 t\n2 Q0 b 1 2.0 t\n2 Q0 a 2 1.5 t\n2 Q0 b 3 1.0 t\n")
+    with pytest.raises(DataError, match=r"x\.run: line 4: document 'b' stands more than once for query '2'"):
+        stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny)
     file.write_text("2 Q0 b 1 1.0 t\n2 Q0 a 1 1.0 t\n")
     assert stored.StoredRanker(stored.resolve(str(file))[1]).rank(tiny).docs.tolist() == [[-1, -1], [1, 0], [-1, -1]]
 
@@ -283,6 +286,7 @@ def test_a_missing_recipe_is_named():
         ("erank-4b", {"server_model": "m"}, "say --server URL too"),
         ("fullrank-7b", {"key_env": "KEY"}, "say --server URL too"),
         ("fullrank-7b", {"dialect": "openai"}, "say --server URL too"),
+        ("mine:Class", {"server": "http://h/v1", "score": "integer"}, "--score, --server: mine:Class is Python"),
     ],
 )
 def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):

@@ -67,7 +67,7 @@ def without_texts(qrels_path: Path, run_paths: Sequence[Path]) -> Collection:
     query_ids = strings(pc.unique(judged.queries))
     doc_ids = strings(pc.unique(pa.chunked_array([judged.docs, *(run.docs for run in runs)])))
     query, doc = index_of(query_ids, judged.queries), index_of(doc_ids, judged.docs)
-    _refuse_repeats(qrels_path, query.astype(np.int64) * len(doc_ids) + doc, judged.queries, judged.docs)
+    refuse_repeats(qrels_path, query.astype(np.int64) * len(doc_ids) + doc, judged.queries, judged.docs)
     return Collection(
         name=qrels_path.name,
         doc_ids=doc_ids,
@@ -94,12 +94,12 @@ def score_inputs(qrels_path: Path, run_path: Path) -> tuple[Strings, Run, Qrels,
     doc_ids = strings(pc.unique(pa.chunked_array([judged.docs, run.docs])))
     judged_query, judged_doc = index_of(query_ids, judged.queries), index_of(doc_ids, judged.docs)
     pair = judged_query.astype(np.int64) * len(doc_ids) + judged_doc
-    _refuse_repeats(qrels_path, pair, judged.queries, judged.docs)
+    refuse_repeats(qrels_path, pair, judged.queries, judged.docs)
     qrels = Qrels.from_pairs(judged_query, judged_doc, judged.grades, len(query_ids))
     query, doc = index_of(query_ids, run.queries), index_of(doc_ids, run.docs)
     known = np.flatnonzero(query >= 0)
     pair = query[known].astype(np.int64) * len(doc_ids) + doc[known]
-    _refuse_repeats(run_path, pair, run.queries, run.docs, known)
+    refuse_repeats(run_path, pair, run.queries, run.docs, known)
     run_over = ranked(query[known], doc[known], run.scores[known], len(query_ids), byte_order(doc_ids))
     extra = pc.count_distinct(run.queries.filter(pa.array(query < 0))).as_py()
     missing = int((run_over.docs[:, 0] < 0).sum()) if run_over.depth else len(query_ids)
@@ -169,7 +169,19 @@ def _line(path: Path, row: int) -> int:
     return next(number for place, number in enumerate(lines) if place == row)
 
 
-def _refuse_repeats(path: Path, pairs: Int64, queries: Strings, docs: Strings, lines: Int64 | None = None) -> None:
+def refuse_repeats(path: Path, pairs: Int64, queries: Strings, docs: Strings, lines: Int64 | None = None) -> None:
+    """Refuses a document that stands twice for one query.
+
+    Args:
+        path: of the file, for the message.
+        pairs: one number for each pair of query and document.
+        queries: ids, a line of the file each.
+        docs: likewise.
+        lines: of the pairs, where they are not all of the file's.
+
+    Raises:
+        DataError: one does; the line, the document and the query are named.
+    """
     first = np.unique(pairs, return_index=True)[1]
     if len(first) == len(pairs):
         return

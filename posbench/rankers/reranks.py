@@ -37,7 +37,7 @@ def reranked(name: str, recipe: RankerRecipe, wish: Rerank | None) -> tuple[str,
         found = own.__struct_config__.tag
         raise UsageError(f"{wish.name} is no reranker; found kind {found!r}, expected pointwise or listwise")
     try:
-        changed = own if isinstance(own, PythonRecipe) else changed_as(own, wish)
+        changed = _own_class(own, wish) if isinstance(own, PythonRecipe) else changed_as(own, wish)
         made = PipelineRecipe(
             description=f"{name}, its top {wish.depth} reranked by {own_name}",
             first=recipe,
@@ -80,6 +80,19 @@ def _reranker(name: str) -> tuple[str, RankerRecipe]:
         method="plain",
         backend=Backend(engine="cross-encoder", source=source),
     )
+
+
+def _own_class(recipe: PythonRecipe, wish: Rerank) -> PythonRecipe:
+    """A class of the caller's as it is.
+
+    Raises:
+        ValueError: it is to have a prompt, a score or a server, of which it would hear nothing.
+    """
+    names = ("prompt", "score", "server", "server_model", "key_env", "dialect")
+    alone = [f"--{name.replace('_', '-')}" for name in names if getattr(wish, name)]
+    if alone:
+        raise ValueError(f"{', '.join(alone)}: {recipe.target} is Python; give it that by args in a recipe")
+    return recipe
 
 
 def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:

@@ -2,7 +2,7 @@
 
 A fault is what may pass by itself: no connection, a time-out, an answer that breaks off or is not the JSON that was
 expected, and the statuses 408, 409, 425, 429 and 5xx. Any other status is the caller's to mend and is raised at once.
-Where nothing listens at all, little patience is shown: three seconds.
+Where nothing listens at all, or the host has no address, little patience is shown: three seconds.
 """
 
 import email.utils
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _PASSING = {408, 409, 425, 429}
 _LONGEST_WAIT = 300.0  # seconds between two tries, whatever a server asks for
-_REFUSED = "refused"
+_REFUSED, _UNKNOWN = "refused", "no such host"
 _REFUSED_FOR = 3.0  # seconds of waiting for a server that is not there
 _SAID = 500  # characters of a complaint that are shown
 _BODY = 1 << 28  # bytes of an answer that are read at most
@@ -109,7 +109,7 @@ class Transport:
                     self.faults[fault.kind] += 1
                     jitter = self._random.uniform(0.5, 1.0)
                 wait = fault.wait if fault.wait is not None else self._backoff * 2**tries * jitter
-                refused += wait if fault.kind == _REFUSED else 0.0
+                refused += wait if fault.kind in (_REFUSED, _UNKNOWN) else 0.0
                 last = tries == self._retries or refused > _REFUSED_FOR
                 if last or self._stop.wait(min(wait, _LONGEST_WAIT)):
                     said = self._clean(f"{self._name}: {fault} ({fault.kind}), after {tries + 1} tries")
@@ -172,6 +172,8 @@ def _kind(error: Exception) -> str:
     """What went wrong with a connection, for the books."""
     if isinstance(error, ConnectionRefusedError):
         return _REFUSED
+    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+        return _UNKNOWN
     return "time-out" if isinstance(error, TimeoutError) else "connection"
 
 
