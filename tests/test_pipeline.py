@@ -3,15 +3,17 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posbench import experiment, recipe, reranked, stored
+from posbench import experiment, recipe, reranked, reranking, stored
 from posbench.cli import main
 from posbench.errors import DataError, RecipeError, UsageError
 from posbench.evaluate import evaluate
+from posbench.rankers import reranks
 from posbench.rankers.pipeline import Pipeline, aligned, composed, fused, normalised, ties_of
 from posbench.rankers.reranks import reranked as reranked_recipe
 from posbench.recipe import PipelineRecipe, PythonRecipe
@@ -292,3 +294,16 @@ def test_a_missing_recipe_is_named():
 def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):
     with pytest.raises(UsageError, match=said):
         reranked_recipe("bm25", recipe.ranker("bm25"), Rerank(name, **wish))
+
+
+def test_a_server_in_place_of_a_recipes_own_keeps_the_rest_of_it():
+    own = reranking.Backend(
+        "openai", url="http://a/v1", model="m", dialect="openai", key_env="KEY", concurrency=3, timeout=7.0, retries=1
+    )
+    usual = recipe.ranker("erank-4b")
+    served = msgspec.structs.replace(usual, backend=own)
+    moved = reranks.changed_as(served, reranking.Rerank("r", server="http://b:1/v1")).backend
+    assert moved == msgspec.structs.replace(own, url="http://b:1/v1")
+    local = reranks.changed_as(usual, reranking.Rerank("r", server="http://b:1/v1")).backend
+    assert (local.engine, local.dialect, local.url) == ("openai", "vllm", "http://b:1/v1")
+    assert local.source == usual.backend.source

@@ -115,20 +115,23 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
         own = recipe.backend
         if own.engine in ("cross-encoder", "seq2seq"):
             raise ValueError(f"engine {own.engine} runs in this process alone; --server is for language models")
-        model = wish.server_model or next((source.hub for source in own.source if source.hub), own.model)
-        changes["backend"] = Backend(
-            engine="openai",
-            url=wish.server,
-            model=model,
-            dialect="openai" if wish.dialect == "openai" else "vllm",
-            key_env=wish.key_env,
-            source=own.source,
-            context=own.context,
-            template_args=own.template_args,
-            price_in=own.price_in,
-            price_out=own.price_out,
-        )
+        changes["backend"] = _at(own, wish)
     return msgspec.structs.replace(recipe, **changes)
+
+
+def _at(own: Backend, wish: Rerank) -> Backend:
+    """The backend at the caller's server; of one that is a server's, all that is not said again stays."""
+    model = next((source.hub for source in own.source if source.hub), own.model)
+    served = own.engine == "openai"
+    asked = {
+        "engine": "openai",
+        "url": wish.server,
+        "model": wish.server_model or (own.model if served else model),
+        "dialect": wish.dialect or (own.dialect if served else "vllm"),
+        "key_env": wish.key_env or own.key_env,
+        "engine_args": {},
+    }
+    return msgspec.structs.replace(own, **asked)
 
 
 def _label(name: str, own: RankerRecipe, changed: RankerRecipe) -> str:
