@@ -354,7 +354,8 @@ def test_runs_that_are_none_are_refused(tmp_path, capsys):
 def test_per_query_files_are_the_same_bytes_for_the_same_rows(tmp_path):
     table = pa.table({"dataset": ["a", "a"], "query_id": pa.array(["1", "2"], pa.large_string()), "AP": [0.5, 0.25]})
     again = pa.concat_tables([table.slice(0, 1), table.slice(1)])
-    one = entry.Entry(entry.Model("m"), entry.Data("b", "d"), "here")
+    figures = {"AP": {"all": {"all": entry.Figure(0.375)}}}
+    one = entry.Entry(entry.Model("m"), entry.Data("b", "d"), "here", figures)
     for name, rows in (("x", table), ("y", again)):
         folder.save([folder.New(one, "n", rows)], tmp_path / name)
     x, y = (tmp_path / name / "b" / "m" / "n.queries.parquet" for name in "xy")

@@ -138,6 +138,19 @@ def test_intervals_of_fractions_end_at_0_and_1():
     assert low < 0 < 1 < high
 
 
+def test_a_setting_that_few_models_have_takes_no_rank_from_the_others():
+    found = [
+        made("a", {"x": 0.9, "y": 0.1}),
+        made("b", {"x": 0.6, "y": 0.6}),
+        made("c", {"x": 0.1, "y": 0.1, "z": 1.0}),
+    ]
+    found.append(made("d", {"z": 0.5}))
+    main, few = boards.boards([*found, made("e", {"x": 0.2, "y": 0.2}), made("f", {"x": 0.1, "y": 0.3})])
+    assert (main.settings, few.settings) == (("x", "y"), ("z",))
+    assert [line.rank for line in boards.table(main)] == [1, 2, 3, 3, 5]
+    assert [(line.model, line.rank) for line in boards.table(few)] == [("c", 1), ("d", 2)]
+
+
 def test_other_content_under_the_same_name_is_left_out():
     found = [made(m, {"x": v}, fingerprint=f) for m, v, f in (("a", 0.1, "1"), ("b", 0.2, "2"), ("c", 0.3, "1"))]
     (board,) = boards.boards(found)

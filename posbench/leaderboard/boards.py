@@ -1,10 +1,11 @@
 """Boards: the entries of one benchmark as a table of models by settings and lengths."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -136,12 +137,36 @@ def _mean(values: Float64, fraction: bool) -> Float64:
 
 
 def boards(found: Sequence[Found]) -> list[Board]:
-    """The boards of all entries with scores, in alphabetical order; of two entries of one cell the first counts."""
-    names = sorted({one.entry.data.board for one in found if one.entry.kind == SCORES})
-    return [
-        _board(name, [one for one in found if one.entry.kind == SCORES and one.entry.data.board == name])
-        for name in names
-    ]
+    """The boards of all entries with scores, in alphabetical order; of two entries of one cell the first counts.
+
+    Means and ranks need every setting of a board, so one that few models have would leave the others without: settings
+    that fewer models have than half of those that most have stand on a board of their own.
+    """
+    scored = [one for one in found if one.entry.kind == SCORES]
+    made = []
+    for name in sorted({one.entry.data.board for one in scored}):
+        mine = [one for one in scored if one.entry.data.board == name]
+        models = {(one.entry.model.name, setting) for one in mine for setting in one.entry.settings()}
+        counts = Counter(setting for _, setting in models)
+        few = {setting for setting, n in counts.items() if 2 * n < max(counts.values())}
+        made.append(_board(name, _only(mine, counts.keys() - few)))
+        if few:
+            made.append(_board(f"{name}, settings of few models", _only(mine, few)))
+    return made
+
+
+def _only(found: Sequence[Found], settings: Set[str]) -> list[Found]:
+    """The entries that have some of the settings, with those alone."""
+    kept = []
+    for one in found:
+        parts = {
+            measure: {setting: lengths for setting, lengths in by_setting.items() if setting in settings}
+            for measure, by_setting in one.entry.figures.items()
+        }
+        figures = {measure: by_setting for measure, by_setting in parts.items() if by_setting}
+        if figures:
+            kept.append(replace(one, entry=msgspec.structs.replace(one.entry, figures=figures)))
+    return kept
 
 
 def _board(name: str, found: Sequence[Found]) -> Board:
