@@ -235,6 +235,8 @@ def test_a_pipeline_can_be_a_recipe(tmp_path, same, capsys):
     ("arguments", "message"),
     [
         (["--model", "bm25", "--fuse", "0.2"], "--fuse is for a reranker"),
+        (["--model", "bm25", "--ties", "docid"], "--ties is for a reranker"),
+        (["--model", "bm25", "--normalise", "minmax"], "--normalise is for a reranker"),
         (["--model", "bm25", "--rerank", "e5"], "e5 is no reranker"),
         (["--model", "erank-4b", "--rerank", "erank-4b"], "needs a first stage"),
         (["--model", "bm25", "--rerank", "erank-5b"], "did you mean erank-4b"),

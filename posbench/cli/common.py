@@ -97,9 +97,9 @@ def add_rerank(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="W times the first stage's score + (1-W) times the reranker's, normalised a query (default 0: not)",
     )
-    group.add_argument("--normalise", choices=("zscore", "minmax"), default="zscore", help="before --fuse")
+    group.add_argument("--normalise", choices=("zscore", "minmax"), default="", help="before --fuse (default zscore)")
     group.add_argument(
-        "--ties", choices=("first", "docid"), default="first", help="what orders equal scores (default first: stage)"
+        "--ties", choices=("first", "docid"), default="", help="what orders equal scores (default first: stage)"
     )
     group.add_argument(
         "--score", default="", metavar="NAME", help="published, expected, integer; margin, probability; mean, sum"
@@ -133,12 +133,13 @@ def rerank(args: argparse.Namespace) -> "Rerank | None":
     from posbench.reranking import Rerank
 
     texts = {"score": args.score, **asked(args)}
+    ways = {name: value for name in ("normalise", "ties") if (value := getattr(args, name))}
     if not args.rerank:
-        alone = [name for name, value in {**texts, "fuse": args.fuse}.items() if value]
+        alone = [name for name, value in {**texts, **ways, "fuse": args.fuse}.items() if value]
         if alone:
             raise UsageError(f"--{alone[0].replace('_', '-')} is for a reranker: say --rerank NAME too")
         return None
-    return Rerank(args.rerank, args.depth or 100, weight=args.fuse, normalise=args.normalise, ties=args.ties, **texts)
+    return Rerank(args.rerank, args.depth or 100, weight=args.fuse, **ways, **texts)
 
 
 def settings(args: argparse.Namespace) -> "Settings":

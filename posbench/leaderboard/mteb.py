@@ -3,7 +3,6 @@
 A task is a setting; its figure is the task's main score, the mean over its subsets as MTEB has it.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from posbench.errors import DataError, UsageError
 from posbench.leaderboard.entry import WHOLE, Data, Entry, Figure, Model
 from posbench.leaderboard.folder import New
 from posbench.leaderboard.published import About, fraction, mapping, model
+from posbench.studies.published import csv_rows
 from posbench.types import distinct
 
 BOARD = "MTEB retrieval"
@@ -102,18 +102,8 @@ def _odd_splits(mine: Mapping[str, Score], scores: Sequence[Score]) -> str:
 
 def _csv(path: Path, about: About) -> Iterator[Score]:
     """Rows of a table of scores; ``posir_name``, where there is such a column, is the name that is shown."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable CSV file: {error}") from error
-    missing = [name for name in _COLUMNS if not rows or name not in rows[0]]
-    if missing:
-        raise DataError(f"{path}: found no row, or no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}")
-    for line, row in enumerate(rows, 2):
+    for line, row in enumerate(csv_rows(path, _COLUMNS), 2):
         where = f"{path}: line {line}"
-        if None in row or None in row.values():
-            raise DataError(f"{where}: found another number of columns than in the first line")
         name = about.model or row.get("posir_name") or _short(row["model"])
         value = fraction(_number(row["main_score"]), f"{where}: main_score")
         subsets = _number(row["n_subsets"])

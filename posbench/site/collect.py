@@ -1,6 +1,8 @@
 """Gathers what a site shows: entries of folders and stored results; what is damaged becomes a remark."""
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from posbench import recipe
@@ -34,9 +36,17 @@ def collect(entries: Sequence[Path], results: Sequence[Path], cache: Cache, prog
     found = _each(entry.files(entries), _entry, remarks, "entries", progress)
     paths = [path for folder in results for path in derive.paths(folder)]
     found += _each(paths, lambda path: _result(path, cache), remarks, "results", progress)
-    made = tuple(boards.boards(found))
+    made = [replace(board, remarks=_short(board.remarks, (*entries, *results))) for board in boards.boards(found)]
+    said = [*_short(remarks, (*entries, *results)), *(text for board in made for text in board.remarks)]
     studies = tuple(one for one in found if one.entry.kind != SCORES)
-    return Site(made, studies, tuple(distinct([*remarks, *(text for board in made for text in board.remarks)])))
+    return Site(tuple(made), studies, tuple(distinct(said)))
+
+
+def _short(remarks: Sequence[str], folders: Sequence[Path]) -> tuple[str, ...]:
+    """Remarks for a page that others read: paths begin with the name of the folder that was given."""
+    for folder in folders:
+        remarks = [text.replace(f"{folder}{os.sep}", f"{folder.name}{os.sep}") for text in remarks]
+    return tuple(remarks)
 
 
 def _each(

@@ -1,16 +1,15 @@
 """One page a board: its table, its settings, which differences are real, and where every figure is from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from posbench.leaderboard.boards import Board, Line
+from posbench.leaderboard.boards import Board
 from posbench.site import tables
+from posbench.site.comparison import MOST, compared
 from posbench.site.context import Page, Site, board_path
 from posbench.types import distinct
-
-MOST = 12  # models whose pairs are written out
 
 
 @dataclass(frozen=True)
@@ -23,23 +22,6 @@ class Setting:
     documents: int | None
     best: str
     value: float
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models, the first with the higher mean: the mean difference over settings and half of its interval."""
-
-    better: str
-    other: str
-    difference: float
-    half: float
-    settings: int
-    real: int
-
-    @property
-    def told(self) -> bool:
-        """Whether the difference is more than chance makes."""
-        return self.difference > self.half
 
 
 @dataclass(frozen=True)
@@ -62,7 +44,7 @@ def pages(site: Site) -> Iterator[Page]:
         values = {
             "table": table,
             "settings": settings(board),
-            "pairs": pairs(board, table.lines),
+            "pairs": compared(board, [line.model for line in table.lines[:MOST]]),
             "most": MOST,
             "provenance": [provenance(board, line.model) for line in table.lines],
         }
@@ -93,30 +75,6 @@ def _documents(board: Board, setting: str) -> int | None:
         if found.entry.settings() == [setting] and isinstance(counts, dict) and "documents" in counts:
             return int(counts["documents"])
     return None
-
-
-def pairs(board: Board, lines: Sequence[Line]) -> list[Pair]:
-    """All pairs of the first ``MOST`` models, best first: differences and half widths averaged over shared settings."""
-    names = [line.model for line in lines[:MOST]]
-    found = []
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            shared = [
-                (compared.difference[models.index(a), models.index(b)], compared.half[models.index(a), models.index(b)])
-                for models, compared in board.pairs.values()
-                if a in models and b in models
-            ]
-            if shared:
-                found.append(_pair(a, b, [(float(difference), float(half)) for difference, half in shared]))
-    return found
-
-
-def _pair(a: str, b: str, shared: Sequence[tuple[float, float]]) -> Pair:
-    mean = float(np.mean([difference for difference, _ in shared]))
-    half = float(np.mean([half for _, half in shared]))
-    if mean < 0:
-        a, b, mean = b, a, -mean
-    return Pair(a, b, mean, half, len(shared), sum(abs(difference) > one for difference, one in shared))
 
 
 def provenance(board: Board, model: str) -> Provenance:

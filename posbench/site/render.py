@@ -19,7 +19,7 @@ NONE = "\N{EN DASH}"
 ORIGINS = {
     "published": "published, not reproduced here",
     "here": "run here",
-    "submitted": "submitted, not reproduced here",
+    "submitted": "submitted, measures recomputed from its run",
     "mixed": "partly published, partly run here",
 }
 

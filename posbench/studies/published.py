@@ -90,14 +90,7 @@ def read_mteb(path: Path, models: Sequence[str]) -> Mteb:
     Raises:
         DataError: a column, a model or a score is missing, stands twice, or is no fraction.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable CSV file: {error}") from error
-    missing = [name for name in _COLUMNS if not rows or name not in rows[0]]
-    if missing:
-        raise DataError(f"{path}: found no column or no row of {', '.join(missing)}; expected {', '.join(_COLUMNS)}")
+    rows = csv_rows(path, _COLUMNS)
     found: dict[tuple[str, str], float] = {}
     for line, row in enumerate(rows, 2):
         key = (row["posir_name"], row["task"])
@@ -110,6 +103,26 @@ def read_mteb(path: Path, models: Sequence[str]) -> Mteb:
         if lacking or not tasks:
             raise DataError(f"{path}: {model} has no row for {', '.join(lacking) or 'any task'}; expected every model")
     return Mteb(tuple(models), tuple(tasks), np.array([[found[m, t] for t in tasks] for m in models]))
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names in its first line.
+
+    Raises:
+        DataError: it cannot be read, has no row, lacks one of the columns, or has a row of another length.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable CSV file: {error}") from error
+    missing = [name for name in columns if not rows or name not in rows[0]]
+    if missing:
+        raise DataError(f"{path}: found no row, or no column {', '.join(missing)}; expected {', '.join(columns)}")
+    for line, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise DataError(f"{path}: line {line}: found another number of columns than in the first line")
+    return rows
 
 
 def _mapping(path: Path, where: str, value: Any) -> Mapping[str, Any]:
