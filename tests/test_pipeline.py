@@ -299,13 +299,12 @@ def test_a_server_that_cannot_be_meant_is_refused(name, wish, said):
 
 
 def test_a_server_in_place_of_a_recipes_own_keeps_the_rest_of_it():
-    own = reranking.Backend(
-        "openai", url="http://a/v1", model="m", dialect="openai", key_env="KEY", concurrency=3, timeout=7.0, retries=1
-    )
+    how = {"dialect": "openai", "concurrency": 3, "timeout": 7.0, "retries": 1}
+    own = reranking.Backend("openai", url="http://a/v1", model="m", key_env="KEY_OF_A", identity="a", **how)
     usual = recipe.ranker("erank-4b")
     served = msgspec.structs.replace(usual, backend=own)
     moved = reranks.changed_as(served, reranking.Rerank("r", server="http://b:1/v1")).backend
-    assert moved == msgspec.structs.replace(own, url="http://b:1/v1")
+    assert moved == reranking.Backend("openai", url="http://b:1/v1", model="m", **how)  # a's key is not b's
     local = reranks.changed_as(usual, reranking.Rerank("r", server="http://b:1/v1")).backend
     assert (local.engine, local.dialect, local.url) == ("openai", "vllm", "http://b:1/v1")
     assert local.source == usual.backend.source

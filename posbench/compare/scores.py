@@ -34,9 +34,8 @@ def compare_means(aligned: Aligned, *, seed: int = 0, flips: int = 0) -> list[di
     tables = []
     for m, measure in enumerate(aligned.measures):
         rows = [_pair(aligned, m, pair, means[:, :, m]) for pair in pairs]
-        apart = (
-            (seen[a, m] - seen[b, m], null[:, a, m] - null[:, b, m]) for a, b in pairs
-        )  # one at a time: they are large
+        # One pair at a time: of all together the flips can be larger than memory.
+        apart = ((seen[a, m] - seen[b, m], null[:, a, m] - null[:, b, m]) for a, b in pairs)
         add_p(rows, [float(paired.two_sided(one, drawn[:, None])[0]) for one, drawn in apart])
         tables.append({"measure": measure, "rankers": _rankers(aligned, m, means[:, :, m], rows), "pairs": rows})
     return tables

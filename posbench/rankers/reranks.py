@@ -120,7 +120,10 @@ def changed_as(recipe: PromptedRecipe, wish: Rerank) -> PromptedRecipe:
 
 
 def _at(own: Backend, wish: Rerank) -> Backend:
-    """The backend at the caller's server; of one that is a server's, all that is not said again stays."""
+    """The backend at the caller's server; of one that is a server's, what is not of that server alone stays.
+
+    A key goes to no server that it was not named for, and another server is another identity.
+    """
     model = next((source.hub for source in own.source if source.hub), own.model)
     served = own.engine == "openai"
     asked = {
@@ -128,7 +131,8 @@ def _at(own: Backend, wish: Rerank) -> Backend:
         "url": wish.server,
         "model": wish.server_model or (own.model if served else model),
         "dialect": wish.dialect or (own.dialect if served else "vllm"),
-        "key_env": wish.key_env or own.key_env,
+        "key_env": wish.key_env,
+        "identity": "",
         "engine_args": {},
     }
     return msgspec.structs.replace(own, **asked)
