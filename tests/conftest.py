@@ -250,7 +250,7 @@ def site_pages(tmp_path_factory):
     """A site of real results and studies, made and written once; see site_pages_data.py."""
     pytest.importorskip("jinja2")
     pytest.importorskip("wordllama")
-    pytest.importorskip("hnswlib")
+    pytest.importorskip("faiss")
     spec = importlib.util.spec_from_file_location("site_pages_data", Path(__file__).with_name("site_pages_data.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

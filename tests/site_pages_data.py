@@ -48,7 +48,7 @@ def made(folder: Path) -> Made:
     eng = ["--dataset", "posir-mini/eng", *where]
     run("saliency", "--model", "wordllama", "--method", "occlusion", "--min-tokens", "256", "--pairs", "20", *eng)
     vectors = ["--model", "wordllama", "--model", str(folder / "twin.toml"), "--orders", "random,given", "--jobs", "1"]
-    grid = ["--library", "hnswlib", "--m", "4", "--ef-construction", "10", "--ef-search", "10,20", "--level-seeds", "2"]
+    grid = ["--library", "faiss", "--m", "4", "--ef-construction", "10", "--ef-search", "10,20", "--level-seeds", "2"]
     run("hnsw", *vectors, *grid, "--probe", "20", *eng)
     found = [Found(entry, path, table) for path in derive.paths(folder / "results") for entry, table in [read(path)]]
     scores = [one for one in found if one.entry.kind == "scores"]
